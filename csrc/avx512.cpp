@@ -1,0 +1,115 @@
+// AVX-512 (F, BW, VL, DQ). The note on headers in avx2.cpp holds here too.
+#include <immintrin.h>
+
+#include "sigmoid_constants.h"
+#include "tables.h"
+
+namespace fastroute::kernels {
+namespace {
+
+constexpr size_t kLanes = 32;
+
+inline __mmask16 first_lanes(size_t count) noexcept {
+  return static_cast<__mmask16>(count < 16 ? (1U << count) - 1U : 0xFFFFU);
+}
+
+// Elements j .. j + 16 of a source as floats; masked-out ones are not read.
+struct FloatRow {
+  const float* p;
+  __m512 load(size_t j) const noexcept { return _mm512_loadu_ps(p + j); }
+  __m512 load(size_t j, __mmask16 mask) const noexcept { return _mm512_maskz_loadu_ps(mask, p + j); }
+};
+
+struct Int8Row {
+  const int8_t* p;
+  static __m512 widen(__m128i bytes) noexcept { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
+  __m512 load(size_t j) const noexcept { return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + j))); }
+  __m512 load(size_t j, __mmask16 mask) const noexcept { return widen(_mm_maskz_loadu_epi8(mask, p + j)); }
+};
+
+inline float sum_of_lanes(__m512 low, __m512 high) noexcept {
+  const __m512 sixteen = _mm512_add_ps(low, high);
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sixteen), _mm512_extractf32x8_ps(sixteen, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+template <class Row>
+inline float dot(Row a, const float* b, size_t n) noexcept {
+  const FloatRow v{b};
+  __m512 low = _mm512_setzero_ps();
+  __m512 high = _mm512_setzero_ps();
+  size_t j = 0;
+  for (; j + kLanes <= n; j += kLanes) {
+    low = _mm512_add_ps(low, _mm512_mul_ps(a.load(j), v.load(j)));
+    high = _mm512_add_ps(high, _mm512_mul_ps(a.load(j + 16), v.load(j + 16)));
+  }
+  if (j < n) {
+    const __mmask16 m0 = first_lanes(n - j);
+    const __mmask16 m1 = first_lanes(n - j > 16 ? n - j - 16 : 0);
+    low = _mm512_add_ps(low, _mm512_mul_ps(a.load(j, m0), v.load(j, m0)));
+    // A fully masked load is safe at any address, but the address itself must not leave the array's end.
+    const size_t second = m1 != 0 ? j + 16 : j;
+    high = _mm512_add_ps(high, _mm512_mul_ps(a.load(second, m1), v.load(second, m1)));
+  }
+  return sum_of_lanes(low, high);
+}
+
+void dot_rows_f32(const float* rows, size_t row_count, const float* v, size_t n, float* out) noexcept {
+  for (size_t r = 0; r < row_count; ++r) out[r] = dot(FloatRow{rows + r * n}, v, n);
+}
+
+void dot_rows_i8(const int8_t* rows, const float* scales, size_t row_count, const float* v, size_t n,
+                 float* out) noexcept {
+  for (size_t r = 0; r < row_count; ++r) out[r] = scales[r] * dot(Int8Row{rows + r * n}, v, n);
+}
+
+void add_scaled_i8(const int8_t* row, float scale, float* sum, size_t n) noexcept {
+  const Int8Row source{row};
+  const __m512 factor = _mm512_set1_ps(scale);
+  size_t j = 0;
+  for (; j + 16 <= n; j += 16) {
+    const __m512 term = _mm512_mul_ps(factor, source.load(j));
+    _mm512_storeu_ps(sum + j, _mm512_add_ps(_mm512_loadu_ps(sum + j), term));
+  }
+  if (j < n) {
+    const __mmask16 mask = first_lanes(n - j);
+    const __m512 term = _mm512_mul_ps(factor, source.load(j, mask));
+    _mm512_mask_storeu_ps(sum + j, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, sum + j), term));
+  }
+}
+
+// The steps are those of scalar.cpp.
+inline __m256 sigmoid(__m256 x) noexcept {
+  const __m512d wide = _mm512_cvtps_pd(x);
+  const __m512d t = _mm512_min_pd(_mm512_set1_pd(kLargestExponent), _mm512_abs_pd(wide));  // keeps NaN
+  const __m512d minus_t = _mm512_xor_pd(t, _mm512_set1_pd(-0.0));
+  const __m512d shift = _mm512_set1_pd(kRoundingShift);
+  const __m512d shifted = _mm512_add_pd(_mm512_mul_pd(minus_t, _mm512_set1_pd(kLog2E)), shift);
+  const __m512d k = _mm512_sub_pd(shifted, shift);
+  const __m512d r = _mm512_sub_pd(_mm512_sub_pd(minus_t, _mm512_mul_pd(k, _mm512_set1_pd(kLn2High))),
+                                  _mm512_mul_pd(k, _mm512_set1_pd(kLn2Low)));
+  __m512d p = _mm512_set1_pd(kExpTaylor[kDegree]);
+  for (int i = kDegree - 1; i >= 0; --i) p = _mm512_add_pd(_mm512_mul_pd(p, r), _mm512_set1_pd(kExpTaylor[i]));
+  const __m512i bits = _mm512_add_epi64(_mm512_castpd_si512(shifted), _mm512_set1_epi64(1023));
+  const __m512d z = _mm512_mul_pd(p, _mm512_castsi512_pd(_mm512_slli_epi64(bits, 52)));
+  const __m512d one = _mm512_set1_pd(1.0);
+  const __mmask8 negative = _mm512_cmp_pd_mask(wide, _mm512_setzero_pd(), _CMP_LT_OQ);
+  return _mm512_cvtpd_ps(_mm512_div_pd(_mm512_mask_blend_pd(negative, one, z), _mm512_add_pd(one, z)));
+}
+
+void sigmoid_f32(const float* x, float* out, size_t n) noexcept {
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, sigmoid(_mm256_loadu_ps(x + i)));
+  if (i < n) {
+    const __mmask8 mask = static_cast<__mmask8>(first_lanes(n - i));
+    _mm256_mask_storeu_ps(out + i, mask, sigmoid(_mm256_maskz_loadu_ps(mask, x + i)));
+  }
+}
+
+}  // namespace
+
+const KernelTable kAvx512Table = {SimdLevel::kAvx512, dot_rows_f32, dot_rows_i8, add_scaled_i8, sigmoid_f32};
+
+}  // namespace fastroute::kernels

@@ -1,0 +1,74 @@
+// Plain C++: the definition that the other levels must equal bit for bit, and the path of other architectures.
+#include <math.h>
+#include <string.h>
+
+#include "sigmoid_constants.h"
+#include "tables.h"
+
+namespace fastroute::kernels {
+namespace {
+
+constexpr size_t kLanes = 32;
+
+float sum_of_lanes(float* lanes) noexcept {
+  for (size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (size_t k = 0; k < half; ++k) lanes[k] += lanes[k + half];
+  }
+  return lanes[0];
+}
+
+template <class T>
+float dot(const T* a, const float* b, size_t n) noexcept {
+  float lanes[kLanes] = {};
+  size_t j = 0;
+  for (; j + kLanes <= n; j += kLanes) {
+    for (size_t k = 0; k < kLanes; ++k) lanes[k] += static_cast<float>(a[j + k]) * b[j + k];
+  }
+  // The wide levels add masked-out zeros here; adding them too keeps even the sign of a zero alike.
+  if (j < n) {
+    for (size_t k = 0; k < kLanes; ++k) {
+      lanes[k] += k < n - j ? static_cast<float>(a[j + k]) * b[j + k] : 0.0F;
+    }
+  }
+  return sum_of_lanes(lanes);
+}
+
+void dot_rows_f32(const float* rows, size_t row_count, const float* v, size_t n, float* out) noexcept {
+  for (size_t r = 0; r < row_count; ++r) out[r] = dot(rows + r * n, v, n);
+}
+
+void dot_rows_i8(const int8_t* rows, const float* scales, size_t row_count, const float* v, size_t n,
+                 float* out) noexcept {
+  for (size_t r = 0; r < row_count; ++r) out[r] = scales[r] * dot(rows + r * n, v, n);
+}
+
+void add_scaled_i8(const int8_t* row, float scale, float* sum, size_t n) noexcept {
+  for (size_t j = 0; j < n; ++j) sum[j] += scale * static_cast<float>(row[j]);
+}
+
+float sigmoid(float x) noexcept {
+  double t = fabs(static_cast<double>(x));
+  t = kLargestExponent < t ? kLargestExponent : t;  // keeps NaN
+  const double shifted = -t * kLog2E + kRoundingShift;
+  const double k = shifted - kRoundingShift;
+  const double r = (-t - k * kLn2High) - k * kLn2Low;
+  double p = kExpTaylor[kDegree];
+  for (int i = kDegree - 1; i >= 0; --i) p = p * r + kExpTaylor[i];
+  uint64_t bits;
+  memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits + 1023) << 52;
+  double scale;
+  memcpy(&scale, &bits, sizeof scale);
+  const double z = p * scale;
+  return static_cast<float>((x < 0 ? z : 1.0) / (1.0 + z));
+}
+
+void sigmoid_f32(const float* x, float* out, size_t n) noexcept {
+  for (size_t i = 0; i < n; ++i) out[i] = sigmoid(x[i]);
+}
+
+}  // namespace
+
+const KernelTable kScalarTable = {SimdLevel::kScalar, dot_rows_f32, dot_rows_i8, add_scaled_i8, sigmoid_f32};
+
+}  // namespace fastroute::kernels

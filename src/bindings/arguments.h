@@ -1,0 +1,71 @@
+// Python arguments, checked: each failure is an InvalidArgument or InvalidType that names the argument, what was found
+// and what is allowed.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/wordpiece.h"
+
+namespace fastroute::bindings {
+
+namespace py = pybind11;
+
+// The name of an object's type, for messages.
+std::string type_name(py::handle object);
+
+// A str as UTF-8. ASCII strings are read in place and must outlive the view; others are written to `storage`. Lone
+// surrogates, which UTF-8 can't hold, become U+FFFD.
+std::string_view utf8_of(py::handle str, std::string& storage);
+
+// A batch of prompts: any iterable of str, held so that its texts stay valid while the GIL is released.
+class Prompts {
+ public:
+  explicit Prompts(py::handle iterable);
+
+  const std::vector<std::string_view>& texts() const noexcept { return texts_; }
+
+ private:
+  py::tuple items_;
+  std::vector<std::string> storage_;
+  std::vector<std::string_view> texts_;
+};
+
+// Runs body(begin, end) over slices of the prompts without the GIL; between slices a pending Ctrl-C is raised.
+template <class Body>
+void for_slices(const Prompts& prompts, const Body& body) {
+  constexpr size_t kBytesPerSlice = 4 << 20;  // some 20 ms
+  constexpr size_t kPromptsPerSlice = 1 << 16;
+  const auto& texts = prompts.texts();
+  for (size_t begin = 0; begin < texts.size();) {
+    size_t end = begin;
+    for (size_t bytes = 0; end < texts.size() && end - begin < kPromptsPerSlice && bytes < kBytesPerSlice; ++end) {
+      bytes += texts[end].size();
+    }
+    {
+      const py::gil_scoped_release release;
+      body(begin, end);
+    }
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    begin = end;
+  }
+}
+
+// A C-contiguous array of exactly this element type and number of dimensions; no silent conversion.
+template <class T>
+py::array_t<T, py::array::c_style> array_of(py::handle object, const char* name, py::ssize_t ndim);
+
+// A prompt beyond this many bytes is scored without the GIL: about 5 microseconds of work.
+constexpr size_t kBytesWorthReleasing = 1024;
+
+// This thread's Workspace for prompts on their own, kept between calls.
+text::Workspace& thread_workspace();
+
+// Gives back what an unusually long text left in a Workspace.
+void trim(text::Workspace& workspace);
+
+}  // namespace fastroute::bindings

@@ -1,0 +1,11 @@
+// One function for each area that the module exposes.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace fastroute::bindings {
+
+void bind_encoder(pybind11::module_& module);
+void bind_routing(pybind11::module_& module);
+
+}  // namespace fastroute::bindings

@@ -1,0 +1,99 @@
+#include "routing/linear_scorer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "runtime/error.h"
+#include "runtime/simd.h"
+#include "runtime/thread_pool.h"
+
+namespace fastroute {
+namespace {
+
+constexpr size_t kPromptsPerTask = 64;
+constexpr size_t kRowsPerBlock = 128;  // their logits wait on the stack
+constexpr size_t kRowsPerTask = 16 * kRowsPerBlock;
+
+}  // namespace
+
+LinearScorer::LinearScorer(std::shared_ptr<const StaticEncoder> encoder, std::vector<float> weights, float bias)
+    : encoder_(std::move(encoder)), weights_(std::move(weights)), bias_(bias) {
+  if (encoder_ && weights_.size() != encoder_->dim()) {
+    throw InvalidArgument("weights: found " + std::to_string(weights_.size()) + " dimensions, allowed: the encoder's " +
+                          std::to_string(encoder_->dim()));
+  }
+  const auto finite = [](float x) { return std::isfinite(x); };
+  if (!std::ranges::all_of(weights_, finite) || !finite(bias_)) {
+    throw InvalidArgument("weights and bias: found NaN or Inf, allowed: finite numbers");
+  }
+  if (!encoder_) return;
+  token_logits_.resize(encoder_->vocabulary_size());
+  encoder_->project_tokens(weights_.data(), token_logits_.data());
+  if (!std::ranges::all_of(token_logits_, finite)) {
+    throw InvalidArgument("weights: so large that a token's logit overflows a float");
+  }
+}
+
+void LinearScorer::require_encoder() const {
+  if (!encoder_) {
+    throw InvalidArgument("prompts: this router was trained on embeddings and has no text encoder; score embeddings");
+  }
+}
+
+float LinearScorer::logit(std::string_view utf8, text::Workspace& workspace) const {
+  encoder_->tokenizer().encode(utf8, encoder_->max_tokens(), workspace);
+  if (workspace.ids.empty()) return bias_;
+  double sum = 0;
+  for (const int32_t id : workspace.ids) sum += static_cast<double>(token_logits_[static_cast<size_t>(id)]);
+  return static_cast<float>(sum / static_cast<double>(workspace.ids.size()) + static_cast<double>(bias_));
+}
+
+float LinearScorer::score(std::string_view utf8, text::Workspace& workspace) const {
+  require_encoder();
+  const float x = logit(utf8, workspace);
+  float out = 0;
+  active_kernels().sigmoid_f32(&x, &out, 1);
+  return out;
+}
+
+void LinearScorer::score_batch(const std::string_view* texts, size_t count, float* out) const {
+  require_encoder();
+  parallel_for(count, kPromptsPerTask, [&](size_t begin, size_t end) {
+    text::Workspace workspace;
+    for (size_t i = begin; i < end; ++i) out[i] = score(texts[i], workspace);
+  });
+}
+
+void LinearScorer::score_embeddings(const float* rows, size_t count, float* out) const {
+  const auto& kernels = active_kernels();
+  const size_t dim = weights_.size();
+  parallel_for(count, kRowsPerTask, [&](size_t begin, size_t end) {
+    float logits[kRowsPerBlock];
+    for (size_t i = begin; i < end; i += kRowsPerBlock) {
+      const size_t n = std::min(kRowsPerBlock, end - i);
+      kernels.dot_rows_f32(rows + i * dim, n, weights_.data(), dim, logits);
+      for (size_t r = 0; r < n; ++r) {
+        logits[r] += bias_;
+        // A NaN or Inf in a row can't leave its dot product finite, so the check is free.
+        if (!std::isfinite(logits[r])) logits[r] = logit_of_large(rows + (i + r) * dim, i + r);
+      }
+      kernels.sigmoid_f32(logits, out + i, n);
+    }
+  });
+}
+
+float LinearScorer::logit_of_large(const float* row, size_t index) const {
+  double sum = bias_;
+  for (size_t j = 0; j < weights_.size(); ++j) {
+    if (!std::isfinite(row[j])) {
+      throw InvalidArgument("embeddings: row " + std::to_string(index) + ", column " + std::to_string(j) + ": found " +
+                            (std::isnan(row[j]) ? "NaN" : "Inf") + ", allowed: finite numbers");
+    }
+    sum += static_cast<double>(weights_[j]) * static_cast<double>(row[j]);
+  }
+  return static_cast<float>(sum);  // finite in double; at worst an infinite float, which has a score of 0 or 1
+}
+
+}  // namespace fastroute
