@@ -1,0 +1,19 @@
+"""Decide per prompt which LLM should answer it, in microseconds, inside your process.
+
+>>> import fastroute
+>>> router = fastroute.load("mf")
+>>> decision = router.route("Prove that sqrt(2) is irrational.")
+
+Importing fastroute loads NumPy and the native core and nothing else; no call here uses the network.
+"""
+
+from __future__ import annotations
+
+from fastroute import errors
+from fastroute.info import Info, info, set_num_threads
+from fastroute.loading import load
+from fastroute.policies import Decision, Threshold
+
+__all__ = ["Decision", "Info", "Threshold", "__version__", "errors", "info", "load", "set_num_threads"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,173 @@
+"""What routers share: the pair of models, its threshold, decisions, and finding their encoder."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+from fastroute import builtin
+from fastroute.artifact import ENCODER, Artifact, bundled, read_artifact
+from fastroute.encoders import Encoder, StaticEncoder, load_encoder
+from fastroute.errors import (
+    ArtifactCorruptError,
+    EncoderMismatchError,
+    FastrouteError,
+    InvalidTypeError,
+    UnknownModelError,
+)
+from fastroute.policies import Decision, Threshold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["BaseRouter", "encoder_of", "encoder_reference", "model_index", "threshold_of"]
+
+
+class BaseRouter(ABC):
+    """Decisions on top of scores. A subclass sets the attributes in `_complete` and has `score`."""
+
+    kind: ClassVar[str]
+
+    _strong: str
+    _weak: str
+    _threshold: Threshold
+    _artifact: str
+    _encoder: Encoder | None
+
+    @property
+    def strong(self) -> str:
+        """The strong model of the pair."""
+        return self._strong
+
+    @property
+    def weak(self) -> str:
+        """The weak model of the pair."""
+        return self._weak
+
+    @property
+    def threshold(self) -> float:
+        """Used by `route` when none is given."""
+        return self._threshold.value
+
+    @property
+    def artifact(self) -> str:
+        """SHA-256 of the artifact that this router was loaded from or saved to; empty before."""
+        return self._artifact
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The encoder; None for a router that was trained on embeddings alone."""
+        return self._encoder
+
+    @overload
+    def score(self, prompts: str) -> float: ...
+    @overload
+    def score(self, prompts: Iterable[str]) -> NDArray[np.float32]: ...
+    @abstractmethod
+    def score(self, prompts: str | Iterable[str]) -> float | NDArray[np.float32]:
+        """Score prompts in [0, 1]; higher means that they need the strong model more."""
+
+    @overload
+    def route(self, prompts: str, threshold: float | None = None) -> Decision: ...
+    @overload
+    def route(self, prompts: Iterable[str], threshold: float | None = None) -> list[Decision]: ...
+    def route(self, prompts: str | Iterable[str], threshold: float | None = None) -> Decision | list[Decision]:
+        """Decide which model should answer.
+
+        Parameters
+        ----------
+        prompts
+            One prompt, or an iterable of them.
+        threshold
+            Scores from here up go to the strong model; the router's own threshold if None.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            `prompts` holds something other than str, or `threshold` is outside [0, 1].
+        """
+        policy = self._threshold if threshold is None else Threshold(threshold)
+        if isinstance(prompts, str):
+            return self._decide(self.score(prompts), policy)
+        return [self._decide(score, policy) for score in self.score(prompts).tolist()]
+
+    def _decide(self, score: float, policy: Threshold) -> Decision:
+        model = self._strong if policy.wants_strong(score) else self._weak
+        return Decision(model, score, policy.value, self.kind, self._artifact)
+
+
+def model_index(models: Sequence[str], name: object, argument: str) -> int:
+    """Position of a model, or an error that lists the nearest names."""
+    if not isinstance(name, str):
+        raise InvalidTypeError(f"{argument}: found {type(name).__name__}, allowed: the name of a model")
+    if name in models:
+        return models.index(name)
+    by_folded_name = {model.casefold(): model for model in models}
+    near = difflib.get_close_matches(name.casefold(), by_folded_name, n=5, cutoff=0.3)
+    nearest = ", ".join(by_folded_name[match] for match in near) or ", ".join(sorted(models)[:5])
+    raise UnknownModelError(
+        f"{argument}: found {name!r}, which this router does not know; the nearest of its {len(models)} models: "
+        f"{nearest}"
+    )
+
+
+def threshold_of(artifact: Artifact) -> Threshold:
+    """Read the threshold in a manifest."""
+    try:
+        return Threshold(artifact.manifest.get("threshold"))  # type: ignore[arg-type]
+    except FastrouteError as error:
+        raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
+
+
+def encoder_reference(encoder: Encoder | None) -> tuple[dict[str, Any] | None, dict[str, bytes]]:
+    """Return what a manifest says of the encoder, and the files to bundle."""
+    if encoder is None:
+        return None, {}
+    files = dict(encoder.files()) if isinstance(encoder, StaticEncoder) else {}
+    return {"name": encoder.name, "sha256": encoder.sha256, "bundled": bool(files)}, files
+
+
+def encoder_of(artifact: Artifact, given: Encoder | str | os.PathLike[str] | None) -> Encoder | None:
+    """Find the encoder that an artifact was trained with: the one given, a bundled one or a built-in one.
+
+    Raises
+    ------
+    EncoderMismatchError
+        It is another one, or nowhere to be found.
+    """
+    reference = artifact.manifest.get("encoder")
+    if reference is None:
+        if given is not None:
+            raise EncoderMismatchError(f"{artifact.path}: was trained on embeddings alone; encoder= is not allowed")
+        return None
+    name, sha256 = (reference.get(key) if isinstance(reference, dict) else None for key in ("name", "sha256"))
+    if not isinstance(name, str) or not isinstance(sha256, str):
+        raise ArtifactCorruptError(f"{artifact.path}: encoder is {reference!r}; its name and sha256 are needed")
+    encoder: Encoder
+    if isinstance(given, (str, os.PathLike)):
+        encoder = load_encoder(given)
+    elif given is not None:
+        if not isinstance(given, Encoder):
+            raise InvalidTypeError(f"encoder: found {type(given).__name__}, allowed: an Encoder, a name or a path")
+        encoder = given
+    elif reference.get("bundled") is True:
+        encoder = StaticEncoder(bundled(artifact, format=ENCODER))
+    else:
+        folder = builtin.find_encoder(name)
+        if folder is None:
+            raise EncoderMismatchError(
+                f"{artifact.path}: was trained with encoder {name!r} (sha256 {sha256}), which is neither bundled nor "
+                f"built in ({', '.join(builtin.encoders())}); give it as encoder="
+            )
+        encoder = StaticEncoder(read_artifact(folder, format=ENCODER))
+    if encoder.sha256 != sha256:
+        raise EncoderMismatchError(
+            f"{artifact.path}: was trained with encoder {name!r} (sha256 {sha256}), found {encoder.name!r} "
+            f"(sha256 {encoder.sha256})"
+        )
+    return encoder

@@ -1,0 +1,409 @@
+"""The matrix-factorization router."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
+
+import numpy as np
+
+from fastroute import _core
+from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
+from fastroute.encoders import Encoder, StaticEncoder, load_encoder
+from fastroute.errors import ArtifactCorruptError, EncoderMismatchError, InvalidArgumentError
+from fastroute.policies import Threshold
+from fastroute.routers.base import BaseRouter, encoder_of, encoder_reference, model_index, threshold_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from fastroute.training.battles import Battles
+    from fastroute.training.progress import Progress
+
+__all__ = ["STRONG", "WEAK", "MatrixFactorizationRouter"]
+
+STRONG: Final = "gpt-4-1106-preview"
+WEAK: Final = "mixtral-8x7b-instruct-v0.1"
+
+_WEIGHTS_FILE = "weights.safetensors"
+# Tensors by name; K models, rank r, dimension d.
+_TENSORS: dict[str, tuple[str, ...]] = {
+    "model_embedding": ("K", "r"),
+    "projection": ("r", "d"),
+    "classifier": ("r",),
+    "model_bias": ("K",),
+}
+
+
+class MatrixFactorizationRouter(BaseRouter):
+    """Matrix factorization of battles (RouteLLM, arXiv 2406.18665, section 4.1).
+
+    A model m with vector v_m and bias b_m has ``delta(m, e) = w . (v_m * (W e)) + b_m`` on a prompt with
+    embedding e, and the score is the strong model's win rate, ``sigmoid(delta(strong, e) - delta(weak, e))``.
+
+    `fastroute.load` gives a trained one; `fit` trains one. A trained router never changes, but for `fit` and
+    the identity that `save` gives it, and any number of threads may use it at once.
+
+    Parameters
+    ----------
+    strong, weak
+        The models to route between.
+    encoder
+        Reads prompts: an encoder, its name or its path; the built-in one by default. None for a router of
+        embeddings alone.
+    rank, epochs, learning_rate, weight_decay, validation_fraction, patience, seed
+        As in `fastroute.training.mf.fit_matrix_factorization`.
+
+    Attributes
+    ----------
+    models_ : tuple of str
+        The K models it knows.
+    model_embedding_, projection_, classifier_, model_bias_ : numpy.ndarray
+        v (K, r), W (r, d), w (r,) and b (K,), float32.
+    """
+
+    kind: ClassVar[str] = "mf"
+
+    models_: tuple[str, ...]
+    model_embedding_: NDArray[np.float32]
+    projection_: NDArray[np.float32]
+    classifier_: NDArray[np.float32]
+    model_bias_: NDArray[np.float32]
+
+    def __init__(
+        self,
+        strong: str = STRONG,
+        weak: str = WEAK,
+        *,
+        encoder: Encoder | str | os.PathLike[str] | None = "static-minilm-l6",
+        rank: int = 8,
+        epochs: int = 100,
+        learning_rate: float = 3e-4,
+        weight_decay: float = 10.0,
+        validation_fraction: float = 0.1,
+        patience: int = 6,
+        seed: int = 0,
+    ) -> None:
+        self._strong, self._weak = strong, weak
+        self._encoder = encoder if encoder is None or isinstance(encoder, Encoder) else load_encoder(encoder)
+        self._settings: dict[str, Any] = {
+            "rank": rank,
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "validation_fraction": validation_fraction,
+            "patience": patience,
+            "seed": seed,
+        }
+        self._artifact = ""
+        self._threshold = Threshold(0.5)  # until fit chooses one
+        self._manifest: dict[str, Any] = {}
+        self._model: _core.MatrixFactorization | None = None
+        self._scorer: _core.LinearScorer | None = None
+
+    def fit(
+        self,
+        battles: object,
+        *,
+        embeddings: NDArray[np.float32] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> MatrixFactorizationRouter:
+        """Train on battles; needs ``pip install 'fastroute[train]'``.
+
+        Training stops early on held-out prompts. The threshold becomes the one that sends half of those to
+        the strong model.
+
+        Parameters
+        ----------
+        battles
+            A pyarrow table, pandas or polars frame or dictionary of columns with model_a, model_b, winner
+            (model_a, model_b or tie) and either prompt (text) or row (index into `embeddings`); or what
+            `fastroute.training` made of such tables.
+        embeddings
+            float32 (n, d), finite: needed where battles give rows. The router reads text only if its encoder
+            has the same d.
+        provenance
+            What the artifact is to say of its training: data with hashes and licences, the command.
+        progress
+            Called with (epochs done, epochs at most).
+
+        Returns
+        -------
+        MatrixFactorizationRouter
+            Itself.
+
+        Raises
+        ------
+        DataError
+            A column is missing, or holds what is not allowed.
+        UnknownModelError
+            `strong` or `weak` fought no battle.
+        InvalidTypeError, InvalidArgumentError
+            An argument has a type or value that is not allowed.
+        MissingDependencyError
+            numba is not installed.
+        """
+        from fastroute.training.battles import Battles
+        from fastroute.training.mf import fit_matrix_factorization
+        from fastroute.training.preferences import battles_from_preferences
+
+        table = battles if isinstance(battles, Battles) else battles_from_preferences(battles, name="battles")
+        for argument, model in (("strong", self._strong), ("weak", self._weak)):
+            model_index(table.models, model, argument)
+        rows = self._embeddings(table, embeddings)
+        fitted = fit_matrix_factorization(rows, table, progress=progress, **self._settings)
+        self.models_ = fitted.models
+        self.model_embedding_, self.projection_ = fitted.model_embedding, fitted.projection
+        self.classifier_, self.model_bias_ = fitted.classifier, fitted.model_bias
+        self._complete()
+        held_out_scores = self.score_embeddings(rows[fitted.validation])
+        self._threshold = Threshold(float(np.median(held_out_scores)))
+        self._artifact = ""
+        best = fitted.best_epoch - 1
+        self._manifest = {
+            "threshold": self.threshold,
+            "calibration": {
+                "strong_fraction": 0.5,
+                "prompts": len(held_out_scores),
+                "on": "held-out training prompts",
+            },
+            "training": {
+                **(provenance or {}),
+                "settings": self._settings,
+                "battles": len(table),
+                "prompts": len(table.prompt_keys),
+                "dropped_rows": table.dropped,
+            },
+            "metrics": {name: values[best] for name, values in fitted.metrics.items()} | {"epoch": fitted.best_epoch},
+        }
+        return self
+
+    @classmethod
+    def from_artifact(
+        cls,
+        artifact: Artifact,
+        *,
+        strong: str | None = None,
+        weak: str | None = None,
+        encoder: Encoder | str | os.PathLike[str] | None = None,
+    ) -> MatrixFactorizationRouter:
+        """Make a router of a verified artifact; `fastroute.load` calls this."""
+        manifest, source = artifact.manifest, str(artifact.path / _WEIGHTS_FILE)
+        models = manifest.get("models")
+        if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
+            raise ArtifactCorruptError(f"{artifact.path}: models is {type(models).__name__}; a list of names is needed")
+        if len(set(models)) != len(models) or len(models) < 2:
+            raise ArtifactCorruptError(
+                f"{artifact.path}: models lists {len(models)} names; two or more distinct ones are needed"
+            )
+        if _WEIGHTS_FILE not in artifact.files:
+            raise ArtifactCorruptError(f"{artifact.path}: its manifest lists no {_WEIGHTS_FILE}, which this router has")
+        tensors = safetensors.decode(artifact.files[_WEIGHTS_FILE], source=source)
+        extents: dict[str, int | None] = {"K": len(models), "r": None, "d": None}
+        weights = {}
+        for name, axes in _TENSORS.items():
+            shape = [extents[axis] for axis in axes]
+            weights[name] = safetensors.expect_tensor(tensors, name, source=source, dtype="float32", shape=shape)
+            extents.update(zip(axes, weights[name].shape, strict=True))
+        router = cls.__new__(cls)
+        router._encoder = encoder_of(artifact, encoder)
+        router.models_ = tuple(models)
+        # Views would keep the whole file in memory; the core has its own copies.
+        router.model_embedding_, router.projection_ = (
+            weights["model_embedding"].copy(),
+            weights["projection"].copy(),
+        )
+        router.classifier_, router.model_bias_ = weights["classifier"].copy(), weights["model_bias"].copy()
+        router._strong = _model_of(artifact, "strong") if strong is None else strong
+        router._weak = _model_of(artifact, "weak") if weak is None else weak
+        router._settings = {}
+        router._threshold = threshold_of(artifact)
+        router._artifact = artifact.sha256
+        router._manifest = {key: value for key, value in manifest.items() if key in _KEPT}
+        try:
+            router._complete()
+        except InvalidArgumentError as error:
+            if strong is not None or weak is not None:
+                raise
+            raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
+        return router
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Loss and accuracy on training and held-out battles, at the epoch that was kept."""
+        return dict(self._manifest.get("metrics", {}))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models it knows: any two can be a pair."""
+        self._trained()
+        return self.models_
+
+    @overload
+    def score(self, prompts: str) -> float: ...
+    @overload
+    def score(self, prompts: Iterable[str]) -> NDArray[np.float32]: ...
+    def score(self, prompts: str | Iterable[str]) -> float | NDArray[np.float32]:
+        """Score prompts: the strong model's win rate against the weak one.
+
+        Batches use `fastroute.info().threads` threads without the GIL; a prompt scores the same bits alone
+        and in a batch, on any number of threads and any machine.
+
+        Parameters
+        ----------
+        prompts
+            One prompt, or an iterable of n.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            In [0, 1]; float32 (n,) for an iterable.
+
+        Raises
+        ------
+        InvalidTypeError
+            `prompts` is neither a str nor an iterable of str; the first bad index is named.
+        """
+        if self._scorer is None:
+            raise _untrained()
+        if self._encoder is None or isinstance(self._encoder, StaticEncoder):
+            return self._scorer.score(prompts)
+        if isinstance(prompts, str):
+            return float(self._scorer.score_embeddings(self._encoder.embed([prompts]))[0])
+        return self._scorer.score_embeddings(self._encoder.embed(prompts))
+
+    def score_embeddings(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score embeddings of this router's encoder.
+
+        Parameters
+        ----------
+        embeddings
+            float32 (n, d), C-contiguous, finite.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (n,), within 1e-6 of what `score` gives for the texts.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            Not such an array; a NaN or Inf is named by row.
+        """
+        if self._scorer is None:
+            raise _untrained()
+        return self._scorer.score_embeddings(embeddings)
+
+    def score_models(self, prompts: str | Iterable[str]) -> NDArray[np.float32]:
+        """Rate all K models on prompts: delta(m, e), in logits.
+
+        The sigmoid of the difference of two columns is the one model's win rate against the other.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (n, K), columns as in `models`; (K,) for a single prompt.
+        """
+        model = self._trained()
+        if self._encoder is None:
+            raise InvalidArgumentError("prompts: this router was trained on embeddings and has no text encoder")
+        if isinstance(prompts, str):
+            ratings: NDArray[np.float32] = model.logits(self._encoder.embed([prompts]))[0]
+            return ratings
+        return model.logits(self._encoder.embed(prompts))
+
+    def with_models(self, strong: str, weak: str) -> MatrixFactorizationRouter:
+        """Return a router for another pair of its models, on the same weights. The threshold stays as it is.
+
+        Raises
+        ------
+        UnknownModelError
+            Names the nearest models that it knows.
+        """
+        self._trained()
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._strong, other._weak = strong, weak
+        other._complete()
+        return other
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write the router to a folder, whole or not at all, and return its SHA-256.
+
+        An artifact that is already there is replaced. The encoder is bundled unless it is a built-in one.
+
+        Raises
+        ------
+        ArtifactError
+            `path` holds something else, or can't be written; then it is as it was.
+        """
+        self._trained()
+        reference, files = encoder_reference(self._encoder)
+        manifest = {
+            "kind": self.kind,
+            "name": self.kind,
+            "models": list(self.models_),
+            "strong": self._strong,
+            "weak": self._weak,
+            "encoder": reference,
+            **self._manifest,
+        }
+        weights = {name: getattr(self, f"{name}_") for name in _TENSORS}
+        files[_WEIGHTS_FILE] = safetensors.encode(weights)
+        self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
+        return self._artifact
+
+    def _complete(self) -> None:
+        """Build the native side for the weights and the pair."""
+        self._model = _core.MatrixFactorization(*(getattr(self, f"{name}_") for name in _TENSORS))
+        pair = [
+            model_index(self.models_, model, role) for role, model in (("strong", self._strong), ("weak", self._weak))
+        ]
+        if pair[0] == pair[1]:
+            raise InvalidArgumentError(f"strong, weak: found {self._strong!r} for both, allowed: two models")
+        encoder = self._encoder.native if isinstance(self._encoder, StaticEncoder) else None
+        if self._encoder is not None and self._encoder.dim != self._model.dim:
+            raise EncoderMismatchError(
+                f"encoder: {self._encoder.name!r} gives {self._encoder.dim} dimensions, "
+                f"the router has {self._model.dim}"
+            )
+        self._scorer = self._model.pair_scorer(encoder, *pair)
+
+    def _trained(self) -> _core.MatrixFactorization:
+        if self._model is None:
+            raise _untrained()
+        return self._model
+
+    def _embeddings(self, battles: Battles, embeddings: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        from fastroute.training.battles import gather_embeddings
+
+        if battles.prompts:
+            if embeddings is not None:
+                raise InvalidArgumentError("embeddings: the battles give prompts as text; give either of the two")
+            if self._encoder is None:
+                raise InvalidArgumentError("encoder: found None, needed to read the battles' prompts")
+            return self._encoder.embed(battles.prompts)
+        if embeddings is None:
+            raise InvalidArgumentError("embeddings: found None, needed since the battles give rows")
+        rows = gather_embeddings(battles, embeddings)
+        if self._encoder is not None and self._encoder.dim != rows.shape[1]:
+            self._encoder = None  # text can't be read into embeddings of another kind
+        return rows
+
+
+# What a manifest says beyond what the router itself knows.
+_KEPT = ("threshold", "calibration", "training", "metrics")
+
+
+def _untrained() -> InvalidArgumentError:
+    return InvalidArgumentError("router: it is not trained yet; call fit, or fastroute.load a trained one")
+
+
+def _model_of(artifact: Artifact, role: str) -> str:
+    name = artifact.manifest.get(role)
+    if not isinstance(name, str):
+        raise ArtifactCorruptError(f"{artifact.path}: {role} is {name!r}; the name of a model is needed")
+    return name

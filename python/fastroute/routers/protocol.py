@@ -1,0 +1,63 @@
+"""What every router has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, overload, runtime_checkable
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastroute.encoders import Encoder
+    from fastroute.policies import Decision
+
+__all__ = ["Router"]
+
+
+@runtime_checkable
+class Router(Protocol):
+    """From a prompt to a score and a decision. Any number of threads may use one router at once.
+
+    A third-party router registers its class under its kind in the entry-point group ``fastroute.routers``;
+    the class has ``from_artifact(artifact, *, strong, weak, encoder)``, which `fastroute.load` calls.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Kind of router, such as "mf"."""
+
+    @property
+    def strong(self) -> str:
+        """The strong model of the pair."""
+
+    @property
+    def weak(self) -> str:
+        """The weak model of the pair."""
+
+    @property
+    def threshold(self) -> float:
+        """Used by `route` when none is given."""
+
+    @property
+    def artifact(self) -> str:
+        """SHA-256 of the artifact; empty for a router that was never saved."""
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The encoder, where the router has one."""
+
+    @overload
+    def score(self, prompts: str) -> float: ...
+    @overload
+    def score(self, prompts: Iterable[str]) -> NDArray[np.float32]: ...
+
+    @overload
+    def route(self, prompts: str, threshold: float | None = None) -> Decision: ...
+    @overload
+    def route(self, prompts: Iterable[str], threshold: float | None = None) -> list[Decision]: ...
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write an artifact; returns its SHA-256."""
