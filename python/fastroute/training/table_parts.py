@@ -1,0 +1,133 @@
+"""What tables of battles and tables of scores have in common: prompts, sources, and rows not to train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastroute.errors import DataError
+from fastroute.training.battles import Battles
+from fastroute.training.tables import Labels, Table, text_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["PromptColumn", "build_battles", "clean_rows", "prompt_column", "source_column"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptColumn:
+    """The prompt of each row.
+
+    Attributes
+    ----------
+    keys
+        Key of each row's prompt.
+    texts, rows
+        What each of `keys.values` stands for; one of the two is empty.
+    """
+
+    keys: Labels
+    texts: tuple[str, ...]
+    rows: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> PromptColumn:
+        """Keep these rows."""
+        return replace(self, keys=self.keys.take(rows))
+
+
+def prompt_column(table: Table) -> PromptColumn:
+    """Read `prompt` or `row`, and `prompt_id` if there is one."""
+    if ("prompt" in table) == ("row" in table):
+        found = "both" if "prompt" in table else "neither"
+        raise DataError(f"{table.name}: {found} of the columns 'prompt' and 'row' found; one of them is needed")
+    if "row" in table:
+        row = table.integers("row", 0, 2**53)
+        names = Labels(tuple(map(str, np.unique(row))), np.unique(row, return_inverse=True)[1].astype(np.int64))
+        keys = table.labels("prompt_id") if "prompt_id" in table else names
+        return PromptColumn(keys, (), row[_first_rows(keys)])
+    texts = table.labels("prompt")
+    if "prompt_id" in table:
+        keys = table.labels("prompt_id")
+    else:
+        keys = Labels(tuple(text_key(text) for text in texts.values), texts.codes)
+    return PromptColumn(
+        keys, tuple(texts.values[code] for code in texts.codes[_first_rows(keys)]), np.empty(0, np.int64)
+    )
+
+
+def source_column(table: Table, candidates: Sequence[str]) -> Labels:
+    """Read the first of these columns that the table has; without any, all rows are of one source."""
+    for column in candidates:
+        if column in table:
+            return table.labels(column)
+    return Labels((table.name,), np.zeros(table.rows, np.int64))
+
+
+def clean_rows(table: Table) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Rows whose `overlap` is empty: the others touch an evaluation set."""
+    if "overlap" not in table:
+        return np.arange(table.rows), {}
+    overlap = table.labels("overlap", null="")
+    empty = np.array([value == "" for value in overlap.values], dtype=np.bool_)
+    kept = np.flatnonzero(empty[overlap.codes])
+    lost = table.rows - len(kept)
+    return kept, {"overlap with an evaluation set": lost} if lost else {}
+
+
+def build_battles(
+    *,
+    prompts: PromptColumn,
+    sources: Labels,
+    models: Labels,
+    model_a: NDArray[np.int64],
+    model_b: NDArray[np.int64],
+    outcome: NDArray[np.float64],
+    dropped: dict[str, int],
+) -> Battles:
+    """Order battles by prompt, and keep only names that occur.
+
+    `model_a` and `model_b` are codes of `models`, whose own rows do not matter.
+    """
+    used, prompt = np.unique(prompts.keys.codes, return_inverse=True)
+    keys = [prompts.keys.values[code] for code in used]
+    by_key = sorted(range(len(keys)), key=keys.__getitem__)
+    rank = np.empty(len(keys), np.int64)
+    rank[by_key] = np.arange(len(keys))
+    prompt = rank[prompt]
+    order = np.argsort(prompt, kind="stable")
+    origin = used[by_key]
+    model_names, codes = _sorted_used(models.values, np.concatenate([model_a, model_b]))
+    source_names, source = _sorted_used(sources.values, sources.codes)
+    return Battles(
+        models=model_names,
+        prompt_keys=tuple(keys[index] for index in by_key),
+        prompts=tuple(prompts.texts[code] for code in origin) if prompts.texts else (),
+        rows=prompts.rows[origin] if len(prompts.rows) else prompts.rows,
+        prompt=prompt[order],
+        model_a=codes[: len(model_a)][order],
+        model_b=codes[len(model_a) :][order],
+        outcome=outcome[order],
+        weight=np.ones(len(outcome)),
+        source=source[order],
+        sources=source_names,
+        dropped=dropped,
+    )
+
+
+def _sorted_used(values: Sequence[str], codes: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    names = tuple(sorted({values[code] for code in np.unique(codes)}))
+    index = {name: position for position, name in enumerate(names)}
+    table = np.array([index.get(value, -1) for value in values], dtype=np.int64)
+    return names, table[codes]
+
+
+def _first_rows(labels: Labels) -> NDArray[np.int64]:
+    """For each value, the first row that has it."""
+    first = np.zeros(len(labels.values), np.int64)
+    first[labels.codes[::-1]] = np.arange(len(labels.codes))[::-1]
+    return first
