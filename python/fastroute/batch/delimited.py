@@ -1,0 +1,234 @@
+"""CSV and TSV: each record's own bytes are kept, quoting included; the new fields are appended to them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from fastroute.batch.lines import Lines, too_long
+from fastroute.batch.rows import MAX_ROW_BYTES, AddedColumns, Batch, PendingRows, name_columns, score_text
+from fastroute.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class _BadRecordError(Exception):
+    """A record can't be used; the message is the reason."""
+
+
+class DelimitedReader:
+    """Reads comma- or tab-separated records under a header row.
+
+    Quoted fields may hold delimiters, quotes and newlines; blank lines are skipped. Quoting is checked
+    strictly, as a stray quote would otherwise swallow the rows after it.
+
+    Parameters
+    ----------
+    stream : binary file
+    name : str
+        What messages call the input.
+    column : str
+        Header of the prompt's column.
+    added : AddedColumns
+    delimiter : str
+        One character.
+    total : int or None
+        Size of the stream in bytes, where known.
+
+    Raises
+    ------
+    DataError
+        No header, a broken one, or one without `column`.
+    InvalidArgumentError
+        The header has one of the added columns already.
+
+    Notes
+    -----
+    Raises the csv module's process-wide field size limit, and leaves it raised: another thread may be
+    reading long fields too.
+    """
+
+    unit = "B"
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        name: str,
+        column: str,
+        added: AddedColumns,
+        *,
+        delimiter: str = ",",
+        total: int | None = None,
+    ) -> None:
+        if csv.field_size_limit() < MAX_ROW_BYTES:
+            csv.field_size_limit(MAX_ROW_BYTES)
+        self._name = name
+        self._column = column
+        self._added = added
+        self._delimiter = delimiter
+        self._records = _Records(Lines(stream, name), delimiter)
+        self._header = self._read_header()
+        self._prompt_at = self._header.index(column)
+        self.total = total
+
+    def batches(self) -> Iterator[Batch[list[bytes]]]:
+        """Read the rows in batches."""
+        pending = PendingRows(self._name)
+        row = 0
+        while (outcome := self._next_record()) is not None:
+            row += 1
+            if isinstance(outcome, str):
+                pending.reject(row, self._records.line, outcome)
+            else:
+                pending.add(outcome[self._prompt_at], self._records.raw)
+            if pending.full:
+                yield pending.batch(self._records.position)
+                pending = PendingRows(self._name)
+        if not pending.empty:
+            yield pending.batch(self._records.position)
+
+    @contextmanager
+    def writer(self, sink: BinaryIO) -> Iterator[DelimitedWriter]:
+        """Give a writer of the same records with the added fields; the header is written at once."""
+        yield DelimitedWriter(sink, self._header_bytes, self._added, self._delimiter)
+
+    def _next_record(self) -> list[str] | str | None:
+        """Return the fields of the next record, the reason for which it can't be used, or None at the end."""
+        try:
+            fields = next((fields for fields in self._records if fields), None)
+        except _BadRecordError as problem:
+            return str(problem)
+        if fields is not None and len(fields) != len(self._header):
+            return f"expected {len(self._header)} fields, as in the header, found {len(fields)}"
+        return fields
+
+    def _read_header(self) -> list[str]:
+        try:
+            header = next((fields for fields in self._records if fields), None)
+        except _BadRecordError as problem:
+            raise DataError(f"{self._name}: header (line {self._records.line}): {problem}") from None
+        if header is None:
+            raise DataError(f"{self._name}: the file is empty; expected a header row that names the columns")
+        self._added.refuse_clash(header, self._name)
+        if self._column not in header:
+            raise DataError(
+                f"{self._name}: no column {self._column!r}; the header has {name_columns(header)} "
+                "(choose one with --column)"
+            )
+        if header.count(self._column) > 1:
+            raise DataError(f"{self._name}: {header.count(self._column)} columns are named {self._column!r}")
+        # Spreadsheets tell UTF-8 by the mark, so it stays.
+        self._header_bytes = (_BOM if self._records.has_bom else b"") + self._records.raw
+        return header
+
+
+class DelimitedWriter:
+    """Writes each record's own bytes, then a score and a model."""
+
+    def __init__(self, sink: BinaryIO, header: bytes, added: AddedColumns, delimiter: str) -> None:
+        self._sink = sink
+        self._delimiter = delimiter
+        self._newline = b"\r\n" if header.endswith(b"\r\n") else b"\n"
+        sink.write(self._extended(header, self._tail(added.score, added.model)))
+
+    def write(self, batch: Batch[list[bytes]], scores: NDArray[np.float32], models: Sequence[str]) -> None:
+        """Write the records of `batch`."""
+        fields = {model: self._tail(model) for model in set(models)}
+        start = self._delimiter.encode()
+        self._sink.writelines(
+            self._extended(raw, start + score_text(score).encode() + fields[model])
+            for raw, score, model in zip(batch.payload, scores, models, strict=True)
+        )
+
+    def _extended(self, raw: bytes, tail: bytes) -> bytes:
+        text = raw.rstrip(b"\r\n")
+        return text + tail + (raw[len(text) :] or self._newline)
+
+    def _tail(self, *fields: str) -> bytes:
+        text = io.StringIO()
+        csv.writer(text, delimiter=self._delimiter, lineterminator="").writerow(["", *fields])
+        return text.getvalue().encode()
+
+
+class _RecordLines:
+    """Hands lines to a `csv.reader` and keeps those of the record under way."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.lines = lines
+        self.first = 0
+        self.taken: list[bytes] = []
+        self.problem: str | None = None
+        self._size = 0
+
+    def begin(self) -> None:
+        self.taken.clear()
+        self.problem = None
+        self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    # Not a generator: one that raises is finished, and the lines after a bad record are still wanted.
+    def __next__(self) -> str:
+        line = next(self.lines)
+        if not self.taken:
+            self.first = line.number
+        if line.raw is None or self._size + len(line.raw) > MAX_ROW_BYTES:
+            raise _BadRecordError(too_long())
+        self.taken.append(line.raw)
+        self._size += len(line.raw)
+        try:
+            return line.raw.decode()
+        except UnicodeDecodeError as error:
+            self.problem = f"invalid UTF-8 at byte {error.start + 1} of line {line.number}"
+            return line.raw.decode(errors="surrogateescape")
+
+
+class _Records:
+    """Splits lines into records and keeps the bytes of the last one.
+
+    `csv.reader` takes just the lines that a record needs: what it took since the last record is the record.
+    """
+
+    def __init__(self, lines: Lines, delimiter: str) -> None:
+        self._source = _RecordLines(lines)
+        self._reader = csv.reader(self._source, delimiter=delimiter, strict=True)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        self._source.begin()
+        try:
+            fields = next(self._reader)
+        except csv.Error as error:
+            raise _BadRecordError(self._source.problem or f"broken quoting or line ends: {error}") from None
+        if self._source.problem:
+            raise _BadRecordError(self._source.problem)
+        return fields
+
+    @property
+    def raw(self) -> bytes:
+        """Bytes of the last record, its line end included."""
+        return b"".join(self._source.taken)
+
+    @property
+    def line(self) -> int:
+        """Number of the line on which the last record began."""
+        return self._source.first
+
+    @property
+    def position(self) -> int:
+        return self._source.lines.position
+
+    @property
+    def has_bom(self) -> bool:
+        return self._source.lines.has_bom

@@ -1,0 +1,136 @@
+"""Where rows come from and go to: files and the standard streams."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STANDARD = "-"
+_COPY_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An input that has been opened: its name in messages, and its size in bytes where known."""
+
+    name: str
+    stream: BinaryIO
+    size: int | None
+
+
+def check_endpoints(source: str, target: str, *, overwrite: bool) -> None:
+    """Refuse an input or an output that can't serve, before anything is read or created.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The input is not there or a folder; the output is a folder, is the input, exists and `overwrite` is
+        false, or its folder is not there.
+    """
+    reading, writing = _status(source, sys.stdin), _status(target, sys.stdout)
+    if source != STANDARD:
+        if reading is None:
+            raise InvalidArgumentError(f"{source}: there is no such file")
+        if stat.S_ISDIR(reading.st_mode):
+            raise InvalidArgumentError(f"{source}: expected a file, found a folder")
+    if writing is None:
+        folder = Path(target).parent
+        if target != STANDARD and not folder.is_dir():
+            raise InvalidArgumentError(f"{target}: there is no folder {str(folder)!r} to write it to")
+        return
+    if stat.S_ISDIR(writing.st_mode):
+        raise InvalidArgumentError(f"{target}: expected a file to write, found a folder")
+    if not stat.S_ISREG(writing.st_mode):
+        return
+    if reading is not None and os.path.samestat(reading, writing):
+        raise InvalidArgumentError(f"{target}: the output is the input; write to another file")
+    if target != STANDARD and not overwrite:
+        raise InvalidArgumentError(f"{target}: the output exists; pass --overwrite to replace it")
+
+
+@contextmanager
+def open_source(path: str, *, seekable: bool) -> Iterator[Source]:
+    """Open a path, or standard input for "-".
+
+    Parameters
+    ----------
+    path : str
+    seekable : bool
+        Whether the format jumps about in the file. A pipe is then copied to a temporary file first.
+    """
+    if path == STANDARD:
+        with _standard_input(seekable=seekable) as stream:
+            yield Source("stdin", stream, _size(stream))
+        return
+    with _opened(path) as file:
+        yield Source(path, file, _size(file))
+
+
+@contextmanager
+def open_target(path: str) -> Iterator[BinaryIO]:
+    """Open a path so that it appears complete or not at all, or standard output for "-"."""
+    from fastroute.artifact import atomic_file
+
+    if path != STANDARD:
+        with atomic_file(path) as stream:
+            yield stream
+        return
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FastrouteError(f"stdout: can't be written: {error.strerror or error}") from error
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def _standard_input(*, seekable: bool) -> Iterator[BinaryIO]:
+    stream = sys.stdin.buffer
+    if not seekable or stream.seekable():
+        yield stream
+        return
+    with tempfile.TemporaryFile(prefix="fastroute-") as copy:
+        try:
+            while chunk := stream.read(_COPY_CHUNK):
+                copy.write(chunk)
+            copy.seek(0)
+        except OSError as error:
+            raise DataError(f"stdin: can't be copied to a temporary file: {error.strerror or error}") from error
+        yield cast("BinaryIO", copy)
+
+
+def _status(path: str, standard: object) -> os.stat_result | None:
+    """Return the status of a path, or of the file behind a standard stream; None where there is none."""
+    try:
+        if path == STANDARD:
+            return os.fstat(standard.fileno())  # type: ignore[attr-defined]
+        return Path(path).stat()
+    except (OSError, ValueError):
+        return None
+
+
+def _size(stream: BinaryIO) -> int | None:
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -1,0 +1,88 @@
+"""Lines of a binary stream, each of bounded length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from fastroute.batch.rows import MAX_ROW_BYTES
+from fastroute.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BOM = b"\xef\xbb\xbf"
+_CHUNK = 1 << 20
+_NOT_UTF8 = {
+    b"\xff\xfe": "UTF-16 text; convert it first, for example with: iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "UTF-16 text; convert it first, for example with: iconv -f UTF-16 -t UTF-8",
+    b"\x1f\x8b": "gzip data; decompress it first, for example with: gunzip -c",
+    b"\x28\xb5\x2f\xfd": "zstd data; decompress it first, for example with: zstd -dc",
+    b"PAR1": "a Parquet file; pass --format parquet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line with its terminator; `raw` is None where the line is longer than `MAX_ROW_BYTES`."""
+
+    number: int
+    raw: bytes | None
+
+
+class Lines:
+    """Iterates over the lines of `stream` and counts what it has read.
+
+    Attributes
+    ----------
+    position : int
+        Bytes read so far.
+    has_bom : bool
+        Whether the stream began with a UTF-8 byte order mark; it is not part of the first line.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._number = 0
+        self.position = 0
+        self.has_bom = False
+
+    def __iter__(self) -> Iterator[Line]:
+        return self
+
+    def __next__(self) -> Line:
+        raw = self._read(MAX_ROW_BYTES + 1)
+        if not raw:
+            raise StopIteration
+        self._number += 1
+        if len(raw) > MAX_ROW_BYTES:
+            self._skip_rest(raw)
+            return Line(self._number, None)
+        if self._number == 1:
+            raw = self._without_signature(raw)
+        return Line(self._number, raw)
+
+    def _without_signature(self, raw: bytes) -> bytes:
+        for signature, what in _NOT_UTF8.items():
+            if raw.startswith(signature):
+                raise DataError(f"{self._name}: expected UTF-8 text, found {what}")
+        self.has_bom = raw.startswith(_BOM)
+        return raw.removeprefix(_BOM)
+
+    def _skip_rest(self, raw: bytes) -> None:
+        while raw and not raw.endswith(b"\n"):
+            raw = self._read(_CHUNK)
+
+    def _read(self, limit: int) -> bytes:
+        try:
+            raw = self._stream.readline(limit)
+        except OSError as error:
+            raise DataError(f"{self._name}: can't be read: {error.strerror or error}") from error
+        self.position += len(raw)
+        return raw
+
+
+def too_long() -> str:
+    """Return the reason for which a line or record longer than `MAX_ROW_BYTES` is a bad row."""
+    return f"longer than {MAX_ROW_BYTES >> 20} MiB, the most that one row may have"

@@ -1,0 +1,300 @@
+"""Parquet: record batches with two columns appended; schema, metadata, row groups and codec stay."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from fastroute.batch.rows import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ROWS,
+    AddedColumns,
+    BadRow,
+    Batch,
+    name_columns,
+)
+from fastroute.errors import DataError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
+
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+# A row group is written when the input's ends, or at this size: row groups may be larger than memory.
+MAX_GROUP_BYTES = 64 << 20
+_READ_BUFFER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowRows:
+    """Payload of a Parquet batch: its good rows, and whether the input's row group ends with it."""
+
+    table: pa.Table
+    ends_group: bool
+
+
+class ParquetReader:
+    """Reads one Parquet file.
+
+    Parameters
+    ----------
+    stream : binary file
+        Must be seekable.
+    name : str
+        What messages call the input.
+    column : str
+        Name of the prompt's column: string, large_string, string_view or a dictionary of one of them.
+    added : AddedColumns
+
+    Raises
+    ------
+    DataError
+        Not a Parquet file, a damaged one, no such column, or one of another type.
+    InvalidArgumentError
+        The file has one of the added columns already.
+    MissingDependencyError
+        pyarrow is not installed.
+    """
+
+    unit = "rows"
+
+    def __init__(self, stream: BinaryIO, name: str, column: str, added: AddedColumns) -> None:
+        self._arrow = import_pyarrow()
+        self._name = name
+        self._column = column
+        self._added = added
+        try:
+            # A plain buffered read holds one page at a time; pre-buffering would hold whole column chunks.
+            self._file = self._arrow.parquet.ParquetFile(stream, buffer_size=_READ_BUFFER, pre_buffer=False)
+        except (self._arrow.ArrowException, OSError) as error:
+            raise DataError(f"{name}: not a readable Parquet file: {_first_line(error)}") from error
+        self._schema = self._file.schema_arrow
+        self._check_columns()
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return int(self._file.metadata.num_rows)
+
+    def batches(self) -> Iterator[Batch[ArrowRows]]:
+        """Read the rows in batches, none of which spans two row groups."""
+        position = 0
+        try:
+            for group in range(self._file.num_row_groups):
+                end = position + self._file.metadata.row_group(group).num_rows
+                for rows in self._file.iter_batches(self._batch_rows(group), row_groups=[group]):
+                    first_row = position + 1
+                    position += rows.num_rows
+                    yield self._batch(rows, first_row, ends_group=position == end)
+        except (self._arrow.ArrowException, OSError) as error:
+            raise DataError(f"{self._name}: damaged after row {position}: {_first_line(error)}") from error
+
+    @contextmanager
+    def writer(self, sink: BinaryIO) -> Iterator[ParquetWriter]:
+        """Give a writer with this file's schema, metadata and codecs; it is completed when the block is."""
+        writer = ParquetWriter(sink, self._schema, self._added, _codecs(self._file.metadata))
+        try:
+            yield writer
+            writer.complete()
+        except BaseException:
+            writer.abandon()
+            raise
+
+    def _check_columns(self) -> None:
+        names = self._schema.names
+        self._added.refuse_clash(names, self._name)
+        if self._column not in names:
+            raise DataError(
+                f"{self._name}: no column {self._column!r}; the file has {name_columns(names)} "
+                "(choose one with --column)"
+            )
+        if names.count(self._column) > 1:
+            raise DataError(f"{self._name}: {names.count(self._column)} columns are named {self._column!r}")
+        found = self._schema.field(self._column).type
+        if not _is_text(self._arrow, found):
+            raise DataError(f"{self._name}: column {self._column!r}: expected strings, found {found}")
+
+    def _batch_rows(self, group: int) -> int:
+        """Return how many rows of a row group make a batch of `MAX_BATCH_BYTES`, going by their mean size."""
+        meta = self._file.metadata.row_group(group)
+        row_bytes = max(1, meta.total_byte_size // max(1, meta.num_rows))
+        return int(max(1, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // row_bytes)))
+
+    def _batch(self, rows: pa.RecordBatch, first_row: int, *, ends_group: bool) -> Batch[ArrowRows]:
+        cells = self._cells(rows.column(self._column))
+        bad = tuple(
+            BadRow(self._name, row, None, f"column {self._column!r}: {_reason(cell)}")
+            for row, cell in enumerate(cells, start=first_row)
+            if not isinstance(cell, str)
+        )
+        prompts = [cell for cell in cells if isinstance(cell, str)]
+        # Slices, since Arrow's filter does not know every type.
+        runs = [rows.slice(start, end - start) for start, end in _runs(cells)] if bad else [rows]
+        table = self._arrow.Table.from_batches(runs, rows.schema)
+        return Batch(prompts, ArrowRows(table, ends_group), bad, first_row + rows.num_rows - 1)
+
+    def _cells(self, column: Any) -> list[str | UnicodeDecodeError | None]:
+        if self._arrow.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        try:
+            cells: list[str | UnicodeDecodeError | None] = column.to_pylist()
+        except UnicodeDecodeError:
+            # Readers and writers of Parquet do not check that strings are UTF-8.
+            cells = [_decoded(cell) for cell in column.cast(self._arrow.large_binary()).to_pylist()]
+        return cells
+
+
+class ParquetWriter:
+    """Writes the rows of one Parquet file with two more columns, row group by row group.
+
+    Parameters
+    ----------
+    sink : binary file
+        Need not be seekable.
+    schema : pyarrow.Schema
+        The input's schema, with its metadata.
+    added : AddedColumns
+    compression : str or dict
+        Codec of all columns, or of each.
+    """
+
+    def __init__(
+        self, sink: BinaryIO, schema: pa.Schema, added: AddedColumns, compression: str | dict[str, str]
+    ) -> None:
+        self._arrow = import_pyarrow()
+        self._schema = schema.append(self._arrow.field(added.score, self._arrow.float32(), nullable=False))
+        self._schema = self._schema.append(self._arrow.field(added.model, self._arrow.string(), nullable=False))
+        if isinstance(compression, dict):
+            codec = next(iter(compression.values()))
+            compression = compression | {added.score: codec, added.model: codec}
+        self._sink = _ForwardOnly(sink)
+        self._writer = self._arrow.parquet.ParquetWriter(self._sink, self._schema, compression=compression)
+        self._group: list[pa.Table] = []
+        self._group_bytes = 0
+
+    def write(self, batch: Batch[ArrowRows], scores: NDArray[np.float32], models: Sequence[str]) -> None:
+        """Write the rows of `batch`, at the latest when their row group ends."""
+        rows = batch.payload.table
+        columns = [
+            *rows.columns,
+            self._arrow.array(scores, self._arrow.float32()),
+            self._arrow.array(models, self._arrow.string()),
+        ]
+        if rows.num_rows:
+            scored = self._arrow.Table.from_arrays(columns, schema=self._schema)
+            self._group.append(scored)
+            self._group_bytes += scored.nbytes
+        if batch.payload.ends_group or self._group_bytes >= MAX_GROUP_BYTES:
+            self._end_group()
+
+    def _end_group(self) -> None:
+        if self._group:
+            table = self._arrow.concat_tables(self._group)
+            self._writer.write_table(table, row_group_size=table.num_rows)
+        self._group = []
+        self._group_bytes = 0
+
+    def complete(self) -> None:
+        """Write what is left, and the footer."""
+        self._end_group()
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Close without a footer: Arrow's writer would complete the file even when it is deleted."""
+        self._sink.cut()
+        self._writer.close()
+
+
+class _ForwardOnly:
+    """What Arrow's writer needs of a file: a pipe has no `tell`, and a failed run gets no footer."""
+
+    closed = False
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink: BinaryIO | None = sink
+        self._written = 0
+
+    def write(self, data: bytes) -> int:
+        if self._sink is not None:
+            self._sink.write(data)
+        self._written += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._written
+
+    def flush(self) -> None:
+        if self._sink is not None:
+            self._sink.flush()
+
+    def cut(self) -> None:
+        """Let nothing through from now on."""
+        self._sink = None
+
+    def close(self) -> None:
+        """Leave the sink open: it is the caller's."""
+
+
+def import_pyarrow() -> ModuleType:
+    """Import pyarrow with its Parquet module, or raise MissingDependencyError."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Parquet files need pyarrow, which is not installed: pip install 'fastroute[batch]'"
+        ) from error
+    return pa  # type: ignore[no-any-return]
+
+
+def _is_text(arrow: ModuleType, kind: Any) -> bool:
+    if arrow.types.is_dictionary(kind):
+        kind = kind.value_type
+    # string_view came with pyarrow 16
+    is_view = getattr(arrow.types, "is_string_view", lambda _: False)
+    return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind) or is_view(kind))
+
+
+def _runs(cells: Sequence[object]) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each run of strings."""
+    for is_text, run in groupby(range(len(cells)), key=lambda i: isinstance(cells[i], str)):
+        if is_text:
+            indices = list(run)
+            yield indices[0], indices[-1] + 1
+
+
+def _codecs(metadata: Any) -> str | dict[str, str]:
+    """Return the codec of the first row group's columns: one name, or one for each where they differ."""
+    if metadata.num_row_groups == 0 or metadata.num_columns == 0:
+        return "snappy"
+    group = metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    codecs = {column.path_in_schema: _codec(column.compression) for column in columns}
+    names = set(codecs.values())
+    return names.pop() if len(names) == 1 else codecs
+
+
+def _codec(name: str) -> str:
+    return "none" if name == "UNCOMPRESSED" else name.lower()
+
+
+def _decoded(cell: bytes | None) -> str | UnicodeDecodeError | None:
+    try:
+        return cell if cell is None else cell.decode()
+    except UnicodeDecodeError as error:
+        return error
+
+
+def _reason(cell: UnicodeDecodeError | None) -> str:
+    if cell is None:
+        return "expected a string, found null"
+    return f"invalid UTF-8 at byte {cell.start + 1}"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,179 @@
+"""What passes from a reader through the router to a writer: batches, and rows that can't be scored.
+
+Readers and writers come in pairs, one pair per file format. A reader yields `Batch` objects whose payload
+only the writer of the same format understands, so a row is never translated on its way through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar
+
+from fastroute.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_BATCH_ROWS = 4096
+MAX_BATCH_BYTES = 4 << 20
+# A longer row is a bad row: one missing newline or quote would else pull the whole file into memory.
+MAX_ROW_BYTES = 64 << 20
+
+PayloadT = TypeVar("PayloadT")
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that can't be scored.
+
+    Attributes
+    ----------
+    source : str
+        The input, as messages call it.
+    row : int
+        Number of the data row, from 1; a header and blank lines are not counted.
+    line : int or None
+        Number of the line it begins on, from 1, where the format has lines.
+    reason : str
+        What was expected and what was found.
+    """
+
+    source: str
+    row: int
+    line: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        place = f"row {self.row}" if self.line is None else f"row {self.row} (line {self.line})"
+        return f"{self.source}: {place}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[PayloadT]):
+    """Rows read together.
+
+    Attributes
+    ----------
+    prompts : list of str
+        Prompts of the rows that can be scored, in the order of the input.
+    payload
+        The same rows as the writer of this format wants them.
+    bad : tuple of BadRow
+        The rows in between that can't be scored.
+    position : int
+        How much of the input has been read, in the reader's unit.
+    """
+
+    prompts: list[str]
+    payload: PayloadT
+    bad: tuple[BadRow, ...]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddedColumns:
+    """Names of the columns that scoring adds."""
+
+    score: str = "score"
+    model: str = "model"
+
+    def __post_init__(self) -> None:
+        if self.score == self.model:
+            raise InvalidArgumentError(
+                f"score_column and model_column are both {self.score!r}; they need different names "
+                "(--score-column, --model-column)"
+            )
+
+    def refuse_clash(self, columns: Container[str], source: str) -> None:
+        """Raise InvalidArgumentError if `columns`, those of `source`, have one of these names."""
+        for name, option in ((self.score, "--score-column"), (self.model, "--model-column")):
+            if name in columns:
+                raise InvalidArgumentError(
+                    f"{source}: there is a column {name!r} already; name the new one with {option}"
+                )
+
+
+class Writer(Protocol[PayloadT]):
+    """Writes scored batches of one format."""
+
+    def write(self, batch: Batch[PayloadT], scores: NDArray[np.float32], models: Sequence[str]) -> None:
+        """Write the rows of `batch`, each with its score and model."""
+        ...
+
+
+class Reader(Protocol[PayloadT]):
+    """Reads one input in batches of bounded size."""
+
+    @property
+    def total(self) -> int | None:
+        """Size of the input in `unit`, None where it is not known."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What `total` and `Batch.position` count: "B" or "rows"."""
+        ...
+
+    def batches(self) -> Iterator[Batch[PayloadT]]:
+        """Read the rows, in order; may be called once."""
+        ...
+
+    def writer(self, sink: BinaryIO) -> AbstractContextManager[Writer[PayloadT]]:
+        """Give a writer that continues this input's columns into `sink`.
+
+        The end of the block completes the output; an exception must not leave it looking complete.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class PendingRows:
+    """Rows of a text format on their way into a batch; their payload is the bytes of each row."""
+
+    source: str
+    prompts: list[str] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, prompt: str, raw: bytes) -> None:
+        """Take in a row that can be scored."""
+        self.prompts.append(prompt)
+        self.raw.append(raw)
+        self.size += len(raw)
+
+    def reject(self, row: int, line: int, reason: str) -> None:
+        """Take note of a row that can't be scored."""
+        self.bad.append(BadRow(self.source, row, line, reason))
+
+    @property
+    def full(self) -> bool:
+        """Whether this is as much as one batch may hold."""
+        return len(self.prompts) + len(self.bad) >= MAX_BATCH_ROWS or self.size >= MAX_BATCH_BYTES
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is neither a good row nor a bad one."""
+        return not self.prompts and not self.bad
+
+    def batch(self, position: int) -> Batch[list[bytes]]:
+        """Return the rows as a batch that ends at `position`."""
+        return Batch(self.prompts, self.raw, tuple(self.bad), position)
+
+
+def score_text(score: np.float32) -> str:
+    """Return the shortest decimal text that reads back as the same float32."""
+    return str(score)
+
+
+def name_columns(columns: Sequence[str], at_most: int = 20) -> str:
+    """Return the column names for a message: quoted, with a count instead of a very long tail."""
+    if not columns:
+        return "no columns"
+    shown = ", ".join(repr(name) for name in columns[:at_most])
+    left = len(columns) - at_most
+    return f"{shown} and {left} more" if left > 0 else shown

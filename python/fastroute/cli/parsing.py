@@ -1,0 +1,91 @@
+"""What the commands' parsers have in common."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EXIT_CODES = """\
+exit codes:
+  0  done
+  1  failed
+  2  wrong usage
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that keeps examples as they are written, and takes no abbreviated options.
+
+    An abbreviation that works today breaks on the day that a second option begins alike.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("allow_abbrev", False)
+        super().__init__(**settings)
+
+
+class ShowVersion(argparse.Action):
+    """Print the version; it is looked up only when somebody asks."""
+
+    def __init__(self, option_strings: list[str], **settings: Any) -> None:
+        super().__init__(option_strings, **{**settings, "dest": argparse.SUPPRESS, "nargs": 0})
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print and leave."""
+        import fastroute
+
+        print(f"fastroute {fastroute.__version__}")
+        parser.exit()
+
+
+def add_command(
+    subparsers: Subparsers,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    summary: str,
+    description: str,
+    examples: str,
+    exit_codes: str = EXIT_CODES,
+) -> argparse.ArgumentParser:
+    """Add a command and return its parser.
+
+    Parameters
+    ----------
+    subparsers
+        What `main` gives to each command's ``add_parser``.
+    name : str
+    run : callable
+        Takes the parsed arguments and returns the exit code.
+    summary : str
+        One line for the list of commands.
+    description : str
+        What the command does.
+    examples : str
+        Command lines, one a line.
+    exit_codes : str
+        What its exit codes mean, where that is more than usual.
+    """
+    indented = "".join(f"  {line}\n" for line in examples.strip().splitlines())
+    parser = subparsers.add_parser(
+        name, help=summary, description=description, epilog=f"examples:\n{indented}\n{exit_codes}"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def unit_interval(text: str) -> float:
+    """Parse an option's number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value

@@ -1,0 +1,79 @@
+"""``fastroute route``: which model should answer one prompt."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from fastroute.cli.parsing import add_command
+from fastroute.cli.routers import add_router_options, load_router
+from fastroute.errors import DataError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from fastroute import Decision
+    from fastroute.cli.parsing import Subparsers
+
+_EXAMPLES = """
+fastroute route "Prove that the square root of 2 is irrational"
+fastroute route --threshold 0.3 "What is the capital of France?"
+fastroute route --json - < prompt.txt
+fastroute route -- "-1 or 1?"
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command to the command line."""
+    parser = add_command(
+        subparsers,
+        "route",
+        run,
+        summary="choose the model for one prompt",
+        description="Choose the model that should answer PROMPT. The first line of the output is its name.",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("prompt", metavar="PROMPT", help="the prompt, or - to read it from stdin")
+    parser.add_argument("--json", action="store_true", help="print the decision as one JSON object")
+    add_router_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the decision."""
+    router = load_router(args)
+    prompt = _read_prompt() if args.prompt == "-" else args.prompt
+    decision = router.route(prompt, threshold=args.threshold)
+    print(_as_json(decision) if args.json else _as_text(decision, router.strong, router.weak))
+    return 0
+
+
+def _read_prompt() -> str:
+    raw = sys.stdin.buffer.read()
+    try:
+        return raw.decode().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"stdin: expected UTF-8 text, found an invalid byte at {error.start + 1}") from None
+
+
+def _as_text(decision: Decision, strong: str, weak: str) -> str:
+    relation = ">=" if decision.model == strong else "<"
+    score = _shortest(decision.score)
+    return (
+        f"{decision.model}\n"
+        f"score {score} {relation} threshold {decision.threshold:g}  "
+        f"(router {decision.router}: {strong} or {weak})"
+    )
+
+
+def _as_json(decision: Decision) -> str:
+    import dataclasses
+    import json
+
+    return json.dumps(dataclasses.asdict(decision) | {"score": _shortest(decision.score)})
+
+
+def _shortest(score: float) -> float:
+    """Return the score with no more digits than a float32 has."""
+    import numpy as np
+
+    return float(str(np.float32(score)))
