@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 
+import numpy as np
 import pytest
+
+import fastroute
+from fastroute.cli import main
 
 ROW = b'{"prompt":"hi"}\n'
 SCORED = b'{"prompt":"hi", "score": 0.02, "model": "small"}\n'
@@ -174,3 +179,16 @@ def test_a_missing_column_is_named_with_those_found(run, tmp_path):
         f"fastroute: error: {tmp_path / 'in.csv'}: no column 'prompt'; "
         "the header has 'question', 'id' (choose one with --column)\n"
     )
+
+
+def test_scores_and_models_are_those_of_the_router(tmp_path, small_router, capsys):
+    prompts = ["", "hi", "Prove it.", "\ud800", "é\u2028\0", "naïve 東京 🙂", *(f"prompt {i}" * i for i in range(300))]
+    router = fastroute.load(small_router)
+    threshold = float(np.median(router.score(prompts)))
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps({'prompt': text})}\n" for text in prompts))
+    args = ["score", tmp_path / "in.jsonl", "-o", "-", "-q", "--router", small_router, "--threshold", threshold]
+    assert main([str(arg) for arg in args]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_array_equal([np.float32(row["score"]) for row in rows], router.score(prompts))
+    assert [row["model"] for row in rows] == [decision.model for decision in router.route(prompts, threshold)]
+    assert {row["model"] for row in rows} == {router.strong, router.weak}

@@ -1,0 +1,130 @@
+"""From an encoder and a table of battles to a decision, through the command line, on data made here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.reference import tiny_bert
+
+import fastroute
+from fastroute.cli import main
+from fastroute.errors import EncoderMismatchError, UnknownModelError
+from fastroute.routers import MatrixFactorizationRouter
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    source = tmp_path / "tiny-bert"
+    source.mkdir()
+    (source / "config.json").write_text(json.dumps(tiny_bert.bert_config()))
+    (source / "tokenizer.json").write_text(json.dumps(tiny_bert.tokenizer_json()))
+    tiny_bert.write_safetensors(source / "model.safetensors", tiny_bert.bert_tensors(), "F32")
+    assert main(["distill", str(source), "-o", str(tmp_path / "encoder"), "--dims", "8", "--max-tokens", "16"]) == 0
+    return tmp_path / "encoder"
+
+
+def battle_columns(count: int = 400) -> dict[str, list[str]]:
+    """Battles in which "large" wins where the prompt says "prove", and ties elsewhere."""
+    rng = np.random.default_rng(3)
+    columns: dict[str, list[str]] = {"prompt": [], "model_a": [], "model_b": [], "winner": []}
+    for i in range(count):
+        words = rng.choice(["a", "prompt", "prompts", "!", "é"], size=5).tolist()
+        hard = bool(i % 2)
+        columns["prompt"].append(" ".join([*words, "prove" if hard else "a"]))
+        flipped = bool(rng.integers(2))
+        columns["model_a"].append("small" if flipped else "large")
+        columns["model_b"].append("large" if flipped else "small")
+        columns["winner"].append(("model_b" if flipped else "model_a") if hard else "tie")
+    return columns
+
+
+def test_distil_train_route(encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pq.write_table(pa.table(battle_columns()), tmp_path / "battles.parquet")
+    options = (
+        f"--strong large --weak small --encoder {encoder} --rank 2 --epochs 60 --learning-rate 0.05 --weight-decay 0"
+    )
+    arguments = ["train", "mf", "--preferences", str(tmp_path / "battles.parquet"), *options.split()]
+    assert main([*arguments, "-o", str(tmp_path / "router")]) == 0
+    assert main([*arguments, "-o", str(tmp_path / "again")]) == 0
+    for name in ("weights.safetensors", "encoder.safetensors"):
+        assert (tmp_path / "router" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+    router = fastroute.load(tmp_path / "router")
+    prompts = battle_columns()["prompt"]
+    hard = np.array([prompt.endswith("prove") for prompt in prompts])
+    scores = router.score(prompts)
+    assert scores[hard].mean() > scores[~hard].mean() + 0.1
+    manifest = json.loads((tmp_path / "router" / "router.json").read_bytes())
+    assert manifest["encoder"]["bundled"] is True
+    assert str(tmp_path) not in json.dumps(manifest)
+
+    capsys.readouterr()
+    assert main(["route", "--router", str(tmp_path / "router"), "--json", "a prompt ! é a prove"]) == 0
+    decision = json.loads(capsys.readouterr().out)
+    assert decision["model"] == "large"
+    assert main(["inspect", str(tmp_path / "router")]) == 0
+    assert "battles.parquet" in capsys.readouterr().out
+
+
+def test_fit_on_rows_of_embeddings(tmp_path: Path) -> None:
+    """Battles by row, a matrix of embeddings, no encoder: scores embeddings, and says so of text."""
+    columns = battle_columns()
+    hard = np.array([prompt.endswith("prove") for prompt in columns["prompt"]])
+    embeddings = np.random.default_rng(0).normal(size=(len(hard), 6)).astype(np.float32)
+    embeddings[:, 0] += 3 * hard
+    battles = {key: columns[key] for key in ("model_a", "model_b", "winner")} | {"row": list(range(len(hard)))}
+    router = MatrixFactorizationRouter(
+        "large", "small", encoder=None, rank=2, epochs=30, learning_rate=0.01, weight_decay=0.0
+    )
+    assert router.fit(battles, embeddings=embeddings) is router
+    scores = router.score_embeddings(embeddings)
+    assert scores[hard].mean() > scores[~hard].mean() + 0.1
+    assert np.mean(scores >= router.threshold) == pytest.approx(0.5, abs=0.1)
+    assert router.score_models.__doc__
+    with pytest.raises(fastroute.errors.InvalidArgumentError, match="has no text encoder"):
+        router.score("a prompt")
+    router.save(tmp_path / "router")
+    loaded = fastroute.load(tmp_path / "router")
+    np.testing.assert_array_equal(loaded.score_embeddings(embeddings), scores)
+    with pytest.raises(EncoderMismatchError, match="trained on embeddings alone"):
+        fastroute.load(tmp_path / "router", encoder="static-minilm-l6")
+
+
+def test_another_encoder_is_refused(encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EncoderMismatchError, match="static-minilm-l6"):
+        fastroute.load("mf", encoder=encoder)
+
+
+def test_a_pair_of_unknown_models_names_the_nearest(encoder: Path) -> None:
+    router = MatrixFactorizationRouter("large", "smal", encoder=encoder)
+    with pytest.raises(UnknownModelError, match=r"weak: found 'smal'.*small"):
+        router.fit(battle_columns())
+    with pytest.raises(UnknownModelError, match=r"strong: found 'gpt-4-1106'.*gpt-4-1106-preview"):
+        fastroute.load("mf", strong="gpt-4-1106")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--preferences", "absent.parquet"], "absent.parquet: no such file"),
+        ([], "--preferences, --outcomes: found neither"),
+        (["--preferences", "battles.parquet", "--strong", "nobody"], "strong: found 'nobody'"),
+        (["--preferences", "battles.parquet", "--encoder", "nowhere"], "nowhere"),
+        (["--preferences", "battles.parquet", "--rank", "0"], "rank: 0 given"),
+        (["--outcomes", "battles.parquet"], "no column 'model'"),
+    ],
+)
+def test_bad_arguments_are_named_and_nothing_is_written(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(pa.table(battle_columns(40)), "battles.parquet")
+    pair = [] if "--strong" in arguments else ["--strong", "large", "--weak", "small"]
+    assert main(["train", "mf", *pair, *arguments, "-o", "router"]) in (1, 2)
+    assert says in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["battles.parquet"]
