@@ -9,6 +9,7 @@ namespace fastroute::kernels {
 namespace {
 
 constexpr size_t kLanes = 32;
+constexpr size_t kPrefetchBytes = 8192;
 
 // Mask for the first `count` of 8 lanes.
 inline __m256i first_lanes(size_t count) noexcept {
@@ -21,12 +22,18 @@ inline size_t clipped(size_t count) noexcept { return count < 8 ? count : 8; }
 // Elements j .. j + 8 of a source as floats; the `count` form reads no further than `count` of them.
 struct FloatRow {
   const float* p;
+  // As in avx512.cpp.
+  void prefetch(size_t j) const noexcept {
+    _mm_prefetch(reinterpret_cast<const char*>(p + j) + kPrefetchBytes, _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(p + j) + kPrefetchBytes + 64, _MM_HINT_T0);
+  }
   __m256 load(size_t j) const noexcept { return _mm256_loadu_ps(p + j); }
   __m256 load(size_t j, size_t count) const noexcept { return _mm256_maskload_ps(p + j, first_lanes(count)); }
 };
 
 struct Int8Row {
   const int8_t* p;
+  void prefetch(size_t) const noexcept {}
   static __m256 widen(__m128i bytes) noexcept { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)); }
   __m256 load(size_t j) const noexcept { return widen(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + j))); }
   __m256 load(size_t j, size_t count) const noexcept {
@@ -49,6 +56,7 @@ inline float dot(Row a, const float* b, size_t n) noexcept {
   __m256 lanes[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
   size_t j = 0;
   for (; j + kLanes <= n; j += kLanes) {
+    a.prefetch(j);
     for (size_t q = 0; q < 4; ++q) {
       lanes[q] = _mm256_add_ps(lanes[q], _mm256_mul_ps(a.load(j + 8 * q), v.load(j + 8 * q)));
     }

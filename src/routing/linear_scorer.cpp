@@ -13,8 +13,8 @@ namespace fastroute {
 namespace {
 
 constexpr size_t kPromptsPerTask = 64;
-constexpr size_t kRowsPerBlock = 128;  // their logits wait on the stack
-constexpr size_t kRowsPerTask = 16 * kRowsPerBlock;
+constexpr size_t kRowsPerBlock = 32;  // few, so that the next rows are on their way during the sigmoid
+constexpr size_t kRowsPerTask = 64 * kRowsPerBlock;
 
 }  // namespace
 

@@ -1,0 +1,42 @@
+"""What adding fastroute costs a service: import, load, memory, wheel. Each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+PROBE = """
+import json, resource, sys, time
+start = time.perf_counter()
+import fastroute
+imported = time.perf_counter()
+router = fastroute.load("mf")
+loaded = time.perf_counter()
+score = router.score("Prove that sqrt(2) is irrational.")
+resident = next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmRSS"))
+print(json.dumps({"import": imported - start, "load": loaded - imported, "resident": resident / 1024, "score": score}))
+"""
+
+
+def probe() -> dict[str, float]:
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is read from /proc")
+def test_import_load_and_memory(benchmark: Any, router: Any) -> None:
+    """Prints medians of 15 processes; the time of the group is that of a whole process."""
+    benchmark.group = "cold start: a process that imports, loads and scores once"
+    probes = [probe()]
+    benchmark.pedantic(lambda: probes.append(probe()), rounds=15, iterations=1)
+    for name, unit, aim in (("import", "ms", 150), ("load", "ms", 50), ("resident", "MiB", 80)):
+        values = sorted(p[name] * (1000 if unit == "ms" else 1) for p in probes)
+        median = values[len(values) // 2]
+        benchmark.extra_info[name] = median
+        print(f"\n{name}: {median:.1f} {unit} (median of {len(values)}; at most {aim})", end="")
+    assert {p["score"] for p in probes} == {router.score("Prove that sqrt(2) is irrational.")}
