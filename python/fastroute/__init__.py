@@ -9,7 +9,7 @@ Importing fastroute loads NumPy and the native core and nothing else; no call he
 
 from __future__ import annotations
 
-import numpy as _numpy  # noqa: F401  the core needs it at the first call; loaded now, that call is not slower
+import numpy as np  # noqa: F401  the core needs it at its first call; loaded now, that call is not slower
 
 from fastroute import errors
 from fastroute.info import Info, info, set_num_threads

@@ -13,8 +13,8 @@ namespace fastroute {
 namespace {
 
 constexpr size_t kPromptsPerTask = 64;
-constexpr size_t kRowsPerBlock = 32;  // few, so that the next rows are on their way during the sigmoid
-constexpr size_t kRowsPerTask = 64 * kRowsPerBlock;
+constexpr size_t kRowsPerBlock = 8;  // more would leave the memory idle during their sigmoids
+constexpr size_t kRowsPerTask = 256 * kRowsPerBlock;
 
 }  // namespace
 
