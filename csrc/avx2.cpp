@@ -65,8 +65,7 @@ inline float dot(Row a, const float* b, size_t n) noexcept {
     for (size_t q = 0; q < 4; ++q) {
       const size_t at = j + 8 * q;
       const size_t count = at < n ? clipped(n - at) : 0;
-      const __m256 product =
-          count > 0 ? _mm256_mul_ps(a.load(at, count), v.load(at, count)) : _mm256_setzero_ps();
+      const __m256 product = count > 0 ? _mm256_mul_ps(a.load(at, count), v.load(at, count)) : _mm256_setzero_ps();
       lanes[q] = _mm256_add_ps(lanes[q], product);
     }
   }

@@ -16,7 +16,7 @@
 
 namespace fastroute::kernels {
 
-enum class SimdLevel { kScalar, kAvx2, kAvx512 };
+enum class SimdLevel : uint8_t { kScalar, kAvx2, kAvx512 };
 
 struct KernelTable {
   SimdLevel level;

@@ -12,7 +12,7 @@ constexpr double kLn2Low = 1.90821492927058770002e-10;
 // Adding this rounds a small double to an integer and leaves that integer in the low bits.
 constexpr double kRoundingShift = 6755399441055744.0;  // 1.5 * 2^52
 constexpr int kDegree = 9;
-constexpr double kExpTaylor[kDegree + 1] = {
-    1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880};
+constexpr double kExpTaylor[kDegree + 1] = {1.0,       1.0,       1.0 / 2,    1.0 / 6,     1.0 / 24,
+                                            1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880};
 
 }  // namespace fastroute::kernels

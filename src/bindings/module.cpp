@@ -14,7 +14,7 @@ void raise_as(const char* class_name, const std::exception& error) {
   PyErr_SetString(type.ptr(), error.what());
 }
 
-void translate(std::exception_ptr pointer) {
+void translate(std::exception_ptr pointer) {  // NOLINT(performance-unnecessary-value-param): pybind11's signature
   try {
     if (pointer) std::rethrow_exception(pointer);
   } catch (const fastroute::InvalidType& error) {

@@ -22,8 +22,8 @@ std::shared_ptr<MatrixFactorization> make_matrix_factorization(py::handle model_
                                                vector_of(array_of<float>(model_bias, "model_bias", 1)));
 }
 
-std::shared_ptr<LinearScorer> make_pair_scorer(const MatrixFactorization& model,
-                                               std::shared_ptr<StaticEncoder> encoder, size_t strong, size_t weak) {
+std::shared_ptr<LinearScorer> make_pair_scorer(const MatrixFactorization& model, std::shared_ptr<StaticEncoder> encoder,
+                                               size_t strong, size_t weak) {
   auto pair = model.pair(strong, weak);
   return std::make_shared<LinearScorer>(std::move(encoder), std::move(pair.weights), pair.bias);
 }
@@ -32,7 +32,8 @@ std::shared_ptr<LinearScorer> make_pair_scorer(const MatrixFactorization& model,
 py::array_t<float, py::array::c_style> embeddings_of(py::handle object, size_t dim) {
   auto rows = array_of<float>(object, "embeddings", 2);
   if (static_cast<size_t>(rows.shape(1)) != dim) {
-    throw InvalidArgument("embeddings: found " + std::to_string(rows.shape(1)) + " columns, allowed: " + std::to_string(dim));
+    throw InvalidArgument("embeddings: found " + std::to_string(rows.shape(1)) +
+                          " columns, allowed: " + std::to_string(dim));
   }
   return rows;
 }

@@ -25,8 +25,8 @@ StaticEncoder::StaticEncoder(std::shared_ptr<const text::WordPiece> tokenizer, s
                           " tokens, allowed: one for each");
   }
   if (tokens == 0 || rows_.empty() || rows_.size() % tokens != 0) {
-    throw InvalidArgument("embedding: found " + std::to_string(rows_.size()) + " values for " +
-                          std::to_string(tokens) + " tokens, allowed: a row for each");
+    throw InvalidArgument("embedding: found " + std::to_string(rows_.size()) + " values for " + std::to_string(tokens) +
+                          " tokens, allowed: a row for each");
   }
   if (max_tokens_ == 0) throw InvalidArgument("max_tokens: found 0, allowed: 1 or more");
   // Up to here the sum of max_tokens rows can't overflow.

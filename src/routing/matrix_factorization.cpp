@@ -23,8 +23,8 @@ void require_finite(const char* name, std::span<const float> values) {
 
 void require_size(const char* name, size_t found, size_t allowed) {
   if (found != allowed) {
-    throw InvalidArgument(std::string(name) + ": found " + std::to_string(found) + " values, allowed: " +
-                          std::to_string(allowed));
+    throw InvalidArgument(std::string(name) + ": found " + std::to_string(found) +
+                          " values, allowed: " + std::to_string(allowed));
   }
 }
 

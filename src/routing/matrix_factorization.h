@@ -1,5 +1,5 @@
-// Matrix factorisation (arXiv 2406.18665, section 4.1): delta(m, e) = w . (v_m * (W e)) + b_m, and model a beats model b
-// on a prompt with embedding e with probability sigmoid(delta(a, e) - delta(b, e)).
+// Matrix factorisation (arXiv 2406.18665, section 4.1): delta(m, e) = w . (v_m * (W e)) + b_m, and model a beats model
+// b on a prompt with embedding e with probability sigmoid(delta(a, e) - delta(b, e)).
 #pragma once
 
 #include <cstddef>

@@ -69,9 +69,8 @@ class Vocabulary {
     return key;
   }
   static uint64_t low_bytes(size_t count) noexcept { return kByteMasks[count]; }
-  static constexpr std::array<uint64_t, 9> kByteMasks = {0x0,          0xFF,           0xFFFF,
-                                                         0xFFFFFF,     0xFFFFFFFF,     0xFFFFFFFFFF,
-                                                         0xFFFFFFFFFFFF, 0xFFFFFFFFFFFFFF, ~uint64_t{0}};
+  static constexpr std::array<uint64_t, 9> kByteMasks = {
+      0x0, 0xFF, 0xFFFF, 0xFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFF, 0xFFFFFFFFFFFF, 0xFFFFFFFFFFFFFF, ~uint64_t{0}};
 
   // The length is part of the tag: a piece may end in a NUL byte.
   static uint32_t tag_of(size_t length, Position position) noexcept {

@@ -115,22 +115,22 @@ class WordPieceRun {
     }
   }
 
-  // Canonical ordering: marks wait until the next starter. Dropping the nonspacing ones at once doesn't change the order
-  // of the others, but a dropped starter still ends the run.
+  // Canonical ordering: marks wait until the next starter. Dropping the nonspacing ones at once doesn't change the
+  // order of the others, but a dropped starter still ends the run.
   void order(char32_t c, uint8_t bits) {
     if ((bits & kNonStarter) == 0) settle_marks();
     if ((bits & kNonspacing) != 0) return;
     if ((bits & kNonStarter) == 0) {
       fold(c, bits);
     } else if (out_.marks.size() <= options_.max_word_chars) {
-      out_.marks.push_back({combining_class(c), c});
+      const uint8_t combining = combining_class(c);
+      const auto after = std::ranges::upper_bound(out_.marks, combining, {}, &Workspace::Mark::combining_class);
+      out_.marks.insert(after, {combining, c});
     }
     // More marks than a word may have characters: it is unknown in any order.
   }
 
   void settle_marks() {
-    if (out_.marks.empty()) return;
-    std::ranges::stable_sort(out_.marks, {}, &Workspace::Mark::combining_class);
     for (const auto& mark : out_.marks) fold(mark.code_point, properties(mark.code_point));
     out_.marks.clear();
   }
@@ -235,8 +235,7 @@ WordPiece::WordPiece(const std::vector<std::string>& tokens, WordPieceOptions op
   check_id("unknown_id", options_.unknown_id);
   if (options_.continuation_prefix.empty()) throw InvalidArgument("continuation_prefix: found an empty string");
   if (options_.max_word_chars < 1 || options_.max_word_chars > 10000) {
-    throw InvalidArgument("max_word_chars: found " + std::to_string(options_.max_word_chars) +
-                          ", allowed: 1 to 10000");
+    throw InvalidArgument("max_word_chars: found " + std::to_string(options_.max_word_chars) + ", allowed: 1 to 10000");
   }
   for (size_t b = 0; b < 128; ++b) {
     const auto bits = properties(static_cast<char32_t>(b));

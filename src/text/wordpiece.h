@@ -32,7 +32,7 @@ struct Workspace {
   };
   std::vector<int32_t> ids;  // the result
   std::vector<char> word;    // the word so far, normalised, as UTF-8, with room to spare
-  std::vector<Mark> marks;   // combining marks that wait to be put into canonical order
+  std::vector<Mark> marks;   // combining marks that wait for the next starter, in canonical order
 };
 
 // Immutable once built; any number of threads may encode at once, each with its own Workspace.
