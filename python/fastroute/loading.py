@@ -40,7 +40,8 @@ def load(
     router
         Name of a built-in router, or path of an artifact; the default router if None.
     strong, weak
-        Models to route between, among those the router knows; the artifact's pair if None.
+        Models to route between, among those the router knows; the artifact's pair if None. For another pair than
+        the artifact's, on which its threshold was calibrated, the threshold is .5.
     encoder
         The encoder that the router was trained with, or its name or path, for a router that doesn't carry it.
 

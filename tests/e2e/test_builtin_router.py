@@ -139,3 +139,15 @@ def test_the_encoder_is_the_one_that_the_router_names() -> None:
     router = fastroute.load("mf")
     manifest = json.loads((builtin.find_router("mf") / "router.json").read_bytes())
     assert manifest["encoder"] == {"name": router.encoder.name, "sha256": load_encoder().sha256, "bundled": False}
+
+
+def test_another_pair_does_not_inherit_the_threshold() -> None:
+    router = fastroute.load("mf")
+    assert router.threshold != 0.5
+    assert router.with_models(router.strong, router.weak).threshold == router.threshold
+    for other in (
+        router.with_models("gpt-4", "gpt-3.5-turbo"),
+        fastroute.load("mf", strong="gpt-4", weak="gpt-3.5-turbo"),
+    ):
+        assert (other.strong, other.weak, other.threshold) == ("gpt-4", "gpt-3.5-turbo", 0.5)
+        assert other.score("What is 2 + 2?") != router.score("What is 2 + 2?")

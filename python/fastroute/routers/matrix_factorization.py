@@ -9,6 +9,7 @@ import numpy as np
 from fastroute import _core
 from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
 from fastroute.encoders import Encoder, StaticEncoder, load_encoder
+from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, EncoderMismatchError, InvalidArgumentError
 from fastroute.policies import Threshold
 from fastroute.routers.base import BaseRouter, encoder_of, encoder_reference, model_index, threshold_of
@@ -77,7 +78,7 @@ class MatrixFactorizationRouter(BaseRouter):
         strong: str = STRONG,
         weak: str = WEAK,
         *,
-        encoder: Encoder | str | os.PathLike[str] | None = "static-minilm-l6",
+        encoder: Encoder | str | os.PathLike[str] | None = DEFAULT_ENCODER,
         rank: int = 8,
         epochs: int = 100,
         learning_rate: float = 3e-4,
@@ -229,6 +230,8 @@ class MatrixFactorizationRouter(BaseRouter):
             if strong is not None or weak is not None:
                 raise
             raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
+        if (router._strong, router._weak) != (manifest.get("strong"), manifest.get("weak")):
+            router._forget_calibration()
         return router
 
     @property
@@ -316,7 +319,10 @@ class MatrixFactorizationRouter(BaseRouter):
         return model.logits(self._encoder.embed(prompts))
 
     def with_models(self, strong: str, weak: str) -> MatrixFactorizationRouter:
-        """Return a router for another pair of its models, on the same weights. The threshold stays as it is.
+        """Return a router for another pair of its models, on the same weights.
+
+        A threshold holds for the pair that it was calibrated on. For another one it becomes .5: the strong model
+        answers what it is expected to win more often than lose.
 
         Raises
         ------
@@ -328,6 +334,8 @@ class MatrixFactorizationRouter(BaseRouter):
         other.__dict__.update(self.__dict__)
         other._strong, other._weak = strong, weak
         other._complete()
+        if (strong, weak) != (self._strong, self._weak):
+            other._forget_calibration()
         return other
 
     def save(self, path: str | os.PathLike[str]) -> str:
@@ -371,6 +379,11 @@ class MatrixFactorizationRouter(BaseRouter):
                 f"the router has {self._model.dim}"
             )
         self._scorer = self._model.pair_scorer(encoder, *pair)
+
+    def _forget_calibration(self) -> None:
+        self._threshold = Threshold(0.5)
+        kept = {key: value for key, value in self._manifest.items() if key != "calibration"}
+        self._manifest = kept | {"threshold": self.threshold}
 
     def _trained(self) -> _core.MatrixFactorization:
         if self._model is None:
