@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.reference.tiny_artifacts import random_weights, write_encoder, write_router
+
+from fastroute.encoders import load_encoder
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -21,4 +24,20 @@ def data_pack() -> Path:
     folder = CHECKOUT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the data pack (../shared/data) is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artifact of a static encoder: 60 tokens, 16 dimensions."""
+    folder = tmp_path_factory.mktemp("encoders") / "tiny"
+    write_encoder(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_router_folder(tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Path) -> Path:
+    """Artifact of a matrix-factorization router of four models with random weights; holds the tiny encoder."""
+    folder = tmp_path_factory.mktemp("routers") / "tiny"
+    write_router(folder, random_weights(16), encoder=load_encoder(tiny_encoder_folder))
     return folder

@@ -1,0 +1,86 @@
+"""Every kind of router and encoder, however it came about. A new one joins by a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.reference.tiny_artifacts import MODELS, random_weights, write_router
+
+import fastroute
+from fastroute.encoders import Encoder, load_encoder
+from fastroute.routers import MatrixFactorizationRouter, Router
+
+
+class LengthEncoder:
+    """A third party's encoder: an embedding says how long a prompt is."""
+
+    name = "length"
+    sha256 = "1e" * 32
+    dim = 4
+
+    def embed(self, prompts: list[str]) -> NDArray[np.float32]:
+        lengths = np.array([len(prompt) for prompt in prompts], np.float32).reshape(-1, 1)
+        return np.tile(1 / (1 + lengths), (1, self.dim)) * np.arange(1, self.dim + 1, dtype=np.float32)
+
+
+def battles() -> dict[str, list[str]]:
+    """The large model wins on long prompts, the others on short ones."""
+    rng = np.random.default_rng(0)
+    rows: dict[str, list[str]] = {"prompt": [], "model_a": [], "model_b": [], "winner": []}
+    for i in range(300):
+        long = bool(rng.integers(2))
+        a, b = rng.permutation(MODELS[:3])[:2]
+        winner = "model_a" if (a == "large") == long else "model_b"
+        rows["prompt"].append(f"prove that {i} " + "is the sum " * (10 if long else 0))
+        rows["model_a"].append(str(a))
+        rows["model_b"].append(str(b))
+        rows["winner"].append("tie" if i % 10 == 0 else winner)
+    return rows
+
+
+def fitted(encoder: Encoder) -> MatrixFactorizationRouter:
+    pytest.importorskip("numba", reason="training needs the extra [train]")
+    return MatrixFactorizationRouter("large", "small", encoder=encoder, rank=2, epochs=3).fit(battles())
+
+
+def loaded_from_saved(encoder: Encoder, folder: Path) -> Router:
+    fitted(encoder).save(folder)
+    return fastroute.load(folder)
+
+
+def loaded(folder: Path, encoder: Path) -> Router:
+    tiny = load_encoder(encoder)
+    write_router(folder, random_weights(16), encoder=tiny)
+    return fastroute.load(folder)
+
+
+MakeRouter = Callable[[Path, Path], Router]
+ROUTERS: dict[str, MakeRouter] = {
+    "mf built in": lambda _, __: fastroute.load("mf"),
+    "mf loaded": loaded,
+    "mf of another pair": lambda folder, encoder: loaded(folder, encoder).with_models("tiny", "medium"),  # type: ignore[attr-defined]
+    "mf fitted": lambda _, encoder: fitted(load_encoder(encoder)),
+    "mf fitted and saved": lambda folder, encoder: loaded_from_saved(load_encoder(encoder), folder),
+    "mf with a third party's encoder": lambda _, __: fitted(LengthEncoder()),
+}
+ENCODERS: dict[str, Callable[[Path], Encoder]] = {
+    "static built in": lambda _: load_encoder(),
+    "static": load_encoder,
+    "third party": lambda _: LengthEncoder(),
+}
+
+
+@pytest.fixture(scope="module", params=ROUTERS, ids=ROUTERS)
+def router(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Path
+) -> Router:
+    return ROUTERS[request.param](tmp_path_factory.mktemp("router") / "it", tiny_encoder_folder)
+
+
+@pytest.fixture(scope="module", params=ENCODERS, ids=ENCODERS)
+def encoder(request: pytest.FixtureRequest, tiny_encoder_folder: Path) -> Encoder:
+    return ENCODERS[request.param](tiny_encoder_folder)

@@ -1,0 +1,121 @@
+// Eight threads mix every kind of scoring with changes to the number of threads; each result must be the one that a
+// single thread gets. Run under thread sanitizer too.
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "kernel_data.h"
+#include "routing/linear_scorer.h"
+#include "routing/matrix_factorization.h"
+#include "runtime/thread_pool.h"
+#include "small_vocabulary.h"
+
+namespace {
+
+using namespace fastroute;
+using namespace fastroute::tests;
+
+constexpr size_t kDim = 24;
+constexpr size_t kModels = 3;
+constexpr size_t kTexts = 160;  // more than one task of a batch
+
+struct World {
+  std::shared_ptr<const StaticEncoder> encoder;
+  std::unique_ptr<LinearScorer> scorer;
+  std::unique_ptr<MatrixFactorization> model;
+  std::vector<std::string> texts;
+  std::vector<std::string_view> views;
+  std::vector<float> embeddings, scores, embedding_scores, logits;
+};
+
+World make_world(uint64_t seed) {
+  World world;
+  Random random(seed);
+  const size_t count = tokens().size();
+  auto scales = numbers(Kind::kOrdinary, count, random);
+  for (float& scale : scales) scale = std::abs(scale) / 100;
+  world.encoder = std::make_shared<const StaticEncoder>(tokenizer(), bytes(count * kDim, random), scales, 64);
+  world.scorer = std::make_unique<LinearScorer>(world.encoder, numbers(Kind::kOrdinary, kDim, random), 0.25F);
+  world.model = std::make_unique<MatrixFactorization>(
+      numbers(Kind::kOrdinary, kModels * 4, random), numbers(Kind::kOrdinary, 4 * kDim, random),
+      numbers(Kind::kOrdinary, 4, random), numbers(Kind::kOrdinary, kModels, random));
+  for (size_t i = 0; i < kTexts; ++i) {
+    std::string text;
+    for (size_t n = random() % 20; n > 0; --n) text += tokens()[5 + random() % (count - 5)] + (n % 3 == 0 ? " " : "");
+    world.texts.push_back(text);
+  }
+  world.views.assign(world.texts.begin(), world.texts.end());
+  set_num_threads(1);
+  world.embeddings.resize(kTexts * kDim);
+  world.scores.resize(kTexts);
+  world.embedding_scores.resize(kTexts);
+  world.logits.resize(kTexts * kModels);
+  world.encoder->embed_batch(world.views.data(), kTexts, world.embeddings.data());
+  world.scorer->score_batch(world.views.data(), kTexts, world.scores.data());
+  world.scorer->score_embeddings(world.embeddings.data(), kTexts, world.embedding_scores.data());
+  world.model->logits(world.embeddings.data(), kTexts, world.logits.data());
+  return world;
+}
+
+// One operation; whether it gave the expected bits.
+bool operate(const World& world, Random& random, text::Workspace& workspace) {
+  const size_t first = random() % kTexts;
+  const size_t count = 1 + random() % (kTexts - first);
+  std::vector<float> out(count * kDim);
+  const auto equals = [&](const std::vector<float>& expected, size_t width) {
+    return std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count * width),
+                      expected.begin() + static_cast<std::ptrdiff_t>(first * width));
+  };
+  switch (random() % 12) {
+    case 0:
+      world.scorer->score_batch(&world.views[first], count, out.data());
+      return equals(world.scores, 1);
+    case 1:
+      world.scorer->score_embeddings(&world.embeddings[first * kDim], count, out.data());
+      return equals(world.embedding_scores, 1);
+    case 2:
+      world.model->logits(&world.embeddings[first * kDim], count, out.data());
+      return equals(world.logits, kModels);
+    case 3:
+      world.encoder->embed_batch(&world.views[first], count, out.data());
+      return equals(world.embeddings, kDim);
+    case 4:
+      set_num_threads(1 + random() % 4);
+      return true;
+    default:
+      return world.scorer->score(world.views[first], workspace) == world.scores[first];
+  }
+}
+
+}  // namespace
+
+int main() {
+  constexpr int kThreads = 8;
+  constexpr int kOperations = 10000;
+  constexpr int kSeeds = 3;
+  std::atomic<int> wrong{0};
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    const World world = make_world(seed);
+    std::vector<std::thread> threads;
+    for (uint64_t t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        Random random(seed * kThreads + t);
+        text::Workspace workspace;
+        for (int i = 0; i < kOperations; ++i) {
+          if (!operate(world, random, workspace)) ++wrong;
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+  }
+  CHECK(wrong == 0);
+  return summary("concurrent scoring", static_cast<long long>(kThreads) * kOperations * kSeeds);
+}

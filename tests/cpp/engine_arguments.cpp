@@ -1,0 +1,102 @@
+// What the engine refuses, and the few values at the edge that it must take.
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "check.h"
+#include "routing/linear_scorer.h"
+#include "routing/matrix_factorization.h"
+#include "runtime/error.h"
+#include "small_vocabulary.h"
+
+namespace {
+
+using namespace fastroute;
+using namespace fastroute::tests;
+using Floats = std::vector<float>;
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kMax = std::numeric_limits<float>::max();
+
+std::shared_ptr<const StaticEncoder> encoder(float scale = 0.01F, size_t max_tokens = 64) {
+  const size_t count = tokens().size();
+  return std::make_shared<const StaticEncoder>(tokenizer(), std::vector<int8_t>(count * 2, 127), Floats(count, scale),
+                                               max_tokens);
+}
+
+long long check_encoder() {
+  for (const float scale : {-1.0F, kNaN, kInfinity, kMax, kMax / 1000}) CHECK_THROWS(encoder(scale), InvalidArgument);
+  CHECK_THROWS(encoder(0.01F, 0), InvalidArgument);
+  const size_t count = tokens().size();
+  CHECK_THROWS(StaticEncoder(tokenizer(), std::vector<int8_t>(count * 2 + 1), Floats(count, 0.1F), 64),
+               InvalidArgument);
+  CHECK_THROWS(StaticEncoder(tokenizer(), {}, Floats(count, 0.1F), 64), InvalidArgument);
+  CHECK_THROWS(StaticEncoder(tokenizer(), std::vector<int8_t>(count), Floats(count - 1, 0.1F), 64), InvalidArgument);
+  // The largest scale allowed: embeddings stay finite.
+  const auto large = encoder(kMax / (256.0F * 64.0F));
+  std::string prompt;
+  for (int i = 0; i < 100; ++i) prompt += "want ";
+  text::Workspace workspace;
+  float out[2];
+  large->embed(prompt, workspace, out);
+  CHECK(std::isfinite(out[0]) && std::isfinite(out[1]));
+  return 10;
+}
+
+long long check_linear_scorer() {
+  CHECK_THROWS(LinearScorer(encoder(), Floats(3), 0.0F), InvalidArgument);
+  CHECK_THROWS(LinearScorer(nullptr, {1.0F, kNaN}, 0.0F), InvalidArgument);
+  CHECK_THROWS(LinearScorer(nullptr, {1.0F}, kInfinity), InvalidArgument);
+  CHECK_THROWS(LinearScorer(encoder(100.0F), {kMax, kMax}, 0.0F), InvalidArgument);
+  const LinearScorer alone(nullptr, {1.0F, -1.0F}, 0.0F);
+  text::Workspace workspace;
+  CHECK_THROWS(alone.score("a", workspace), InvalidArgument);
+  float out[1] = {-1};
+  for (const float bad : {kNaN, kInfinity, -kInfinity}) {
+    const float first[2] = {bad, 0}, last[2] = {0, bad};
+    CHECK_THROWS(alone.score_embeddings(first, 1, out), InvalidArgument);
+    CHECK_THROWS(alone.score_embeddings(last, 1, out), InvalidArgument);
+  }
+  // Finite numbers whose dot product overflows a float: the sum in double decides, and is never NaN.
+  const LinearScorer steep(nullptr, {kMax, kMax}, 0.0F);
+  const float rows[4][2] = {{kMax, kMax}, {-kMax, -kMax}, {kMax, -kMax}, {-kMax, kMax}};
+  const float expected[4] = {1.0F, 0.0F, 0.5F, 0.5F};
+  for (int i = 0; i < 4; ++i) {
+    steep.score_embeddings(rows[i], 1, out);
+    CHECK(out[0] == expected[i]);
+  }
+  alone.score_embeddings(nullptr, 0, out);
+  return 16;
+}
+
+long long check_matrix_factorization() {
+  const Floats v(6, 1.0F), w(4, 1.0F), c(2, 1.0F), b(3, 0.0F);
+  const MatrixFactorization model(v, w, c, b);
+  CHECK(model.dim() == 2 && model.models() == 3);
+  CHECK_THROWS(MatrixFactorization(Floats(5), w, c, b), InvalidArgument);
+  CHECK_THROWS(MatrixFactorization(v, Floats(3), c, b), InvalidArgument);
+  CHECK_THROWS(MatrixFactorization(v, {}, c, b), InvalidArgument);
+  CHECK_THROWS(MatrixFactorization(v, w, {}, b), InvalidArgument);
+  CHECK_THROWS(MatrixFactorization({1.0F, 1.0F}, w, c, {0.0F}), InvalidArgument);
+  for (size_t which = 0; which < 4; ++which) {
+    Floats parts[4] = {v, w, c, b};
+    parts[which].back() = kNaN;
+    CHECK_THROWS(MatrixFactorization(parts[0], parts[1], parts[2], parts[3]), InvalidArgument);
+  }
+  CHECK_THROWS(MatrixFactorization(Floats(6, kMax), w, Floats(2, kMax), b), InvalidArgument);
+  CHECK_THROWS(model.pair(0, 3), InvalidArgument);
+  float out[3];
+  for (const float bad : {kNaN, kInfinity, kMax}) {
+    const float row[2] = {bad, bad};
+    CHECK_THROWS(model.logits(row, 1, out), InvalidArgument);
+  }
+  return 14;
+}
+
+}  // namespace
+
+int main() {
+  return summary("engine arguments", check_encoder() + check_linear_scorer() + check_matrix_factorization());
+}

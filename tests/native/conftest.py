@@ -1,0 +1,47 @@
+"""Routers for tests at the boundary between Python and the native core."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import fastroute
+from fastroute.routers import MatrixFactorizationRouter
+
+
+@pytest.fixture(scope="session")
+def router(tiny_router_folder: Path) -> MatrixFactorizationRouter:
+    loaded = fastroute.load(tiny_router_folder)
+    assert isinstance(loaded, MatrixFactorizationRouter)
+    return loaded
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """`fastroute.set_num_threads`; the number is put back afterwards."""
+    before = fastroute.info().threads
+    yield fastroute.set_num_threads
+    fastroute.set_num_threads(before)
+
+
+@pytest.fixture
+def run_script(tiny_router_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python code in a process of its own; `sys.argv[1]` is the folder of the tiny router."""
+
+    def run(code: str, *, env: dict[str, str] | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), str(tiny_router_folder)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, **(env or {})},
+        )
+
+    return run

@@ -1,0 +1,89 @@
+"""What ``import fastroute`` loads, how long it takes, and which names it promises (scorecard 23)."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastroute
+
+HERE = Path(__file__).resolve().parent
+SNAPSHOT = HERE / "public_api.txt"
+LONGEST_IMPORT = 0.15  # seconds
+
+LOADED = """
+import json, sys
+import numpy
+before = set(sys.modules)
+import fastroute
+{then}
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+SEVERAL_USES = """
+router = fastroute.load("mf")
+router.route("Prove that sqrt(2) is irrational.")
+router.score(["a"] * 1000)
+fastroute.info()
+"""
+
+
+def run(code: str) -> str:
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize("then", ["", SEVERAL_USES], ids=["imported", "used"])
+def test_only_numpy_and_the_standard_library_are_loaded(then: str) -> None:
+    loaded = json.loads(run(LOADED.format(then=then)))
+    foreign = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {"fastroute", "numpy"}
+    assert foreign == set()
+    assert "fastroute._core" in loaded
+    for part in ("training", "cli", "batch"):
+        assert f"fastroute.{part}" not in loaded
+
+
+def test_import_is_quick() -> None:
+    code = "import time; start = time.perf_counter(); import fastroute; print(time.perf_counter() - start)"
+    assert min(float(run(code)) for _ in range(7)) <= LONGEST_IMPORT
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages(fastroute.__path__, "fastroute.")
+    return ["fastroute", *sorted(module.name for module in found if not module.name.endswith("__main__"))]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_every_promised_name_exists(name: str) -> None:
+    module = importlib.import_module(name)
+    promised = getattr(module, "__all__", [])
+    assert len(set(promised)) == len(promised)
+    assert [each for each in promised if not hasattr(module, each)] == []
+
+
+def test_the_public_api_is_as_written_down() -> None:
+    spec = importlib.util.spec_from_file_location("public_api", HERE / "public_api.py")
+    assert spec is not None
+    assert spec.loader is not None
+    public_api = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(public_api)
+    found, written = public_api.describe().splitlines(), SNAPSHOT.read_text(encoding="utf-8").splitlines()
+    gone = [line for line in written if line not in found]
+    added = [line for line in found if line not in written]
+    assert found == written, (
+        f"\ngone or changed: {gone}\nadded or changed: {added}\nIf that is meant, run\n"
+        "    python tests/packaging/public_api.py > tests/packaging/public_api.txt\n"
+        "and say in CHANGELOG.md what users must do."
+    )
+
+
+def test_every_error_is_a_fastroute_error() -> None:
+    for name in fastroute.errors.__all__:
+        assert issubclass(getattr(fastroute.errors, name), fastroute.errors.FastrouteError)

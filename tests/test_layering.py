@@ -1,0 +1,204 @@
+"""Includes and imports point one way, and files stay small: csrc <- src <- python (scorecard 23)."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PACKAGE = CHECKOUT / "python" / "fastroute"
+
+# C++: for each area of src/, the areas whose headers it may include. Each may include csrc/.
+SRC = {
+    "runtime": set(),
+    "text": {"runtime"},
+    "encoder": {"runtime", "text"},
+    "routing": {"encoder", "runtime", "text"},
+    "bindings": {"encoder", "routing", "runtime", "text"},
+}
+# Kernels are C with templates: nothing here has inline code that a linker could share between instruction sets.
+CSRC_HEADERS = {"immintrin.h", "math.h", "stddef.h", "stdint.h", "string.h"}
+
+# Python: for each part of the package, what it may import when it is loaded. "fastroute" is the package itself.
+AT_LOADING = {
+    "_core": set(),
+    "errors": set(),
+    "builtin": set(),
+    "artifact": {"errors"},
+    "policies": {"errors"},
+    "info": {"_core", "builtin", "errors"},
+    "encoders": {"_core", "artifact", "builtin", "errors"},
+    "routers": {"_core", "artifact", "builtin", "encoders", "errors", "policies"},
+    "loading": {"artifact", "builtin", "errors"},
+    "batch": {"artifact", "errors", "policies"},
+    "training": {"artifact", "encoders", "errors"},
+    "cli": {"errors"},
+    "fastroute": {"errors", "info", "loading", "policies"},
+    "__main__": {"cli"},
+}
+# What it may import besides, once a function is called or for its types.
+LATER = {
+    "info": {"fastroute"},
+    "loading": {"encoders", "routers"},
+    "routers": {"training"},
+    "cli": {"artifact", "batch", "builtin", "encoders", "fastroute", "loading", "routers", "training"},
+}
+
+SOURCES = sorted(
+    path
+    for folder in ("csrc", "src", "python", "tests", "benchmarks")
+    for path in (CHECKOUT / folder).rglob("*")
+    if path.suffix in (".py", ".pyi", ".h", ".cpp")
+)
+GENERATED = {CHECKOUT / "src" / "text" / "unicode_tables.cpp"}
+HARD_CAP = 800  # lines
+
+
+def named(path: Path) -> str:
+    return path.relative_to(CHECKOUT).as_posix()
+
+
+def includes(path: Path) -> list[tuple[str, str]]:
+    """Kind of bracket and name of each include."""
+    return re.findall(r'^\s*#\s*include\s*([<"])([^">]+)', path.read_text(), re.MULTILINE)
+
+
+CSRC_FILES = sorted((CHECKOUT / "csrc").iterdir())
+SRC_FILES = sorted(path for path in (CHECKOUT / "src").rglob("*") if path.suffix in (".h", ".cpp"))
+
+
+@pytest.mark.parametrize("path", CSRC_FILES, ids=named)
+def test_kernels_include_no_library_and_nothing_above(path: Path) -> None:
+    own = {file.name for file in CSRC_FILES}
+    assert [(kind, name) for kind, name in includes(path) if name not in (own if kind == '"' else CSRC_HEADERS)] == []
+
+
+@pytest.mark.parametrize("path", SRC_FILES, ids=named)
+def test_engine_includes_point_down(path: Path) -> None:
+    area = path.parent.name
+    kernels = {file.name for file in CSRC_FILES}
+    for kind, name in includes(path):
+        if kind == '"':
+            assert name in kernels or name.split("/")[0] in {area} | SRC[area], name
+            assert name in kernels or (CHECKOUT / "src" / name).is_file(), name
+
+
+@pytest.mark.parametrize("path", CSRC_FILES + SRC_FILES, ids=named)
+def test_only_the_bindings_know_of_python(path: Path) -> None:
+    if path.parent.name != "bindings":
+        assert [name for _, name in includes(path) if re.search(r"pybind11|Python\.h|numpy", name)] == []
+
+
+def test_every_area_of_the_engine_is_listed() -> None:
+    assert {path.name for path in (CHECKOUT / "src").iterdir() if path.is_dir()} == set(SRC)
+
+
+def test_builds_for_any_processor() -> None:
+    build = (CHECKOUT / "CMakeLists.txt").read_text() + "".join(path.read_text() for path in CSRC_FILES + SRC_FILES)
+    for banned in (
+        "-march=",
+        "-mtune=native",
+        "-ffast-math",
+        "-Ofast",
+        "target_clones",
+        "-fopenmp",
+        "find_package(OpenMP",
+    ):
+        assert banned not in build
+    assert "-ffp-contract=off" in build
+
+
+def part_of(module: str) -> str:
+    """Part of the package that a dotted name is in."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+PARTS = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+PARTS = PARTS - {"__init__"} | {"_core", "fastroute"}
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Dotted names that an import statement loads."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        assert node.module is not None
+        if node.module == "fastroute":  # a part of the package, or a name that it exports
+            return [f"fastroute.{a.name}" if a.name in PARTS else "fastroute" for a in node.names]
+        return [node.module]
+    return []
+
+
+def loaded_with(tree: ast.AST) -> Iterator[ast.AST]:
+    """Nodes that run when the module is imported."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from loaded_with(node)
+
+
+# A module of loops that is nothing without the extra; those who need it import it late.
+COMPILED_BY_NUMBA = {"numba"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def own_part(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return "fastroute" if parts == ("__init__",) else parts[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_imports_point_down(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    part = own_part(path)
+    assert part in AT_LOADING, f"list the new part {part!r} in this file"
+
+    def reached(nodes: Iterator[ast.AST]) -> set[str]:
+        names = (name for node in nodes for name in imported(node))
+        return {part_of(name) for name in names if name.split(".")[0] == "fastroute"} - {part}
+
+    assert reached(loaded_with(tree)) <= AT_LOADING[part]
+    assert reached(ast.walk(tree)) <= AT_LOADING[part] | LATER.get(part, set())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_extras_are_imported_where_they_are_needed(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    roots = {name.split(".")[0] for node in loaded_with(tree) for name in imported(node)}
+    own = COMPILED_BY_NUMBA if path.name == "mf_loops.py" else set()
+    assert roots - sys.stdlib_module_names <= {"fastroute", "numpy"} | own
+
+
+def test_the_graph_of_parts_has_no_cycle() -> None:
+    below: dict[str, set[str]] = {}
+
+    def all_below(part: str, above: tuple[str, ...]) -> set[str]:
+        assert part not in above, f"{' -> '.join([*above, part])}"
+        if part not in below:
+            direct = AT_LOADING[part]
+            below[part] = direct.union(*(all_below(other, (*above, part)) for other in direct))
+        return below[part]
+
+    for part in AT_LOADING:
+        all_below(part, ())
+
+
+def test_files_are_small() -> None:
+    lines = {named(path): path.read_text(encoding="utf-8").count("\n") for path in SOURCES if path not in GENERATED}
+    assert len(lines) > 100
+    assert {name: count for name, count in lines.items() if count > HARD_CAP} == {}
+
+
+def test_files_are_named_for_what_they_hold() -> None:
+    nothing = {"util", "utils", "common", "misc", "helper", "helpers"}
+    assert [named(path) for path in SOURCES if nothing & set(re.split(r"[_/.]", named(path)))] == []
