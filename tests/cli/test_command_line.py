@@ -93,7 +93,7 @@ def test_a_signal_leaves_no_half_written_file(tmp_path, signum, code, message, o
         sent = time.monotonic()
         process.send_signal(signum)
         assert process.wait(10) == code
-        assert time.monotonic() - sent < 2
+        assert time.monotonic() - sent < 5
         assert process.stderr.read().decode() == message
     assert [path.read_bytes() for path in tmp_path.iterdir()] == ([] if old is None else [old])
 

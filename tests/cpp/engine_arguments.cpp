@@ -59,6 +59,10 @@ long long check_linear_scorer() {
     CHECK_THROWS(alone.score_embeddings(first, 1, out), InvalidArgument);
     CHECK_THROWS(alone.score_embeddings(last, 1, out), InvalidArgument);
   }
+  const LinearScorer biased(nullptr, {1.0F, -1.0F}, 0.5F);
+  const float plain[2] = {2, 1};
+  biased.score_embeddings(plain, 1, out);
+  CHECK(std::abs(out[0] - 1.0F / (1.0F + std::exp(-1.5F))) < 1e-6F);
   // Finite numbers whose dot product overflows a float: the sum in double decides, and is never NaN.
   const LinearScorer steep(nullptr, {kMax, kMax}, 0.0F);
   const float rows[4][2] = {{kMax, kMax}, {-kMax, -kMax}, {kMax, -kMax}, {-kMax, kMax}};
@@ -68,7 +72,7 @@ long long check_linear_scorer() {
     CHECK(out[0] == expected[i]);
   }
   alone.score_embeddings(nullptr, 0, out);
-  return 16;
+  return 17;
 }
 
 long long check_matrix_factorization() {

@@ -77,7 +77,7 @@ INTERRUPTED = """
 
 @pytest.mark.parametrize("call", ["router.score(prompts)", "router.encoder.embed(prompts)", "router.route(prompts)"])
 def test_ctrl_c_ends_a_batch(tiny_router_folder: Path, call: str) -> None:
-    """It would take 20 s and more; slices end every few milliseconds, and 2 s are for slow machines."""
+    """It would take 20 s and more; slices end every few milliseconds, and 5 s are for slow machines."""
     code = "\n".join(line[4:] for line in INTERRUPTED.replace("CALL", call).splitlines())
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tiny_router_folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_a_batch(tiny_router_folder: Path, call: str) -> None:
     assert out == "interrupted\n", err
     assert process.returncode == 0
     print(f"{call}: {seconds * 1000:.0f} ms from the signal to the end of the process")
-    assert seconds < 2
+    assert seconds < 5
 
 
 def test_more_threads_than_the_system_gives(run_script: Run) -> None:
