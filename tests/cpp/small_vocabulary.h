@@ -11,11 +11,13 @@ namespace fastroute::tests {
 
 // Ids are positions: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4, then the pieces.
 inline const std::vector<std::string>& tokens() {
-  static const std::vector<std::string> all = {"[PAD]",  "[UNK]",  "[CLS]",  "[SEP]",    "[MASK]",
-                                               "un",     "##aff",  "##able", "##a",      "want",
-                                               "##ed",   "run",    "##ning", ",",        "[",
-                                               "]",      "a",      "b",      "##b",      "\u4e2d",
-                                               "\u6587", "\u00df", "\u1100", "##\u1161", "incomprehensibilities"};
+  static const std::vector<std::string> all = {
+      "[PAD]",      "[UNK]",       "[CLS]",  "[SEP]",    "[MASK]",
+      "un",         "##aff",       "##able", "##a",      "want",
+      "##ed",       "run",         "##ning", ",",        "[",
+      "]",          "a",           "b",      "##b",      "\u4e2d",
+      "\u6587",     "\u00df",      "\u1100", "##\u1161", "incomprehensibilities",
+      "\U0001d400", "##\U0001d400"};
   return all;
 }
 

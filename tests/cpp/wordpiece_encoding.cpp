@@ -33,6 +33,18 @@ Ids ids(const std::vector<std::string>& pieces) {
   return result;
 }
 
+std::string repeated(std::string_view part, size_t bytes) {
+  std::string text;
+  while (text.size() + part.size() <= bytes) text += part;
+  return text;
+}
+
+std::vector<std::string> longest_word() {
+  std::vector<std::string> pieces = {"\U0001d400"};
+  pieces.insert(pieces.end(), 99, "##\U0001d400");
+  return pieces;
+}
+
 long long check_by_hand() {
   using namespace std::string_literals;
   struct Case {
@@ -67,6 +79,7 @@ long long check_by_hand() {
          return pieces;
        }()},
       {"a" + std::string(100, 'b'), {"[UNK]"}},
+      {repeated("\U0001d400", 400), longest_word()},  // four bytes a character: the last piece ends the buffer
       {"a\xff"
        "b",
        {"a", "##b"}},  // not UTF-8: U+FFFD, which is cleaned away
@@ -134,12 +147,6 @@ double seconds(const WordPiece& tokenizer, std::string_view text) {
   return best;
 }
 
-std::string repeated(std::string_view part, size_t bytes) {
-  std::string text;
-  while (text.size() + part.size() <= bytes) text += part;
-  return text;
-}
-
 long long check_linear_time() {
 #ifdef SANITIZED
   constexpr size_t kBytes = 1 << 20;
@@ -148,9 +155,23 @@ long long check_linear_time() {
 #endif
   constexpr double kGrowth = 12;  // four times the text; sixteen would be quadratic
   const auto small = tokenizer();
-  const std::string_view kinds[] = {"a",      "\u302e",       "\u0301",       "\u4e2d",      "[",   "[MASK",
-                                    "[MASK]", "a\u302e",      "\u302e\u0301", "\uac00",      "ab ", "\u0345\u0301",
-                                    "\x80",   "\xf0\x90\x80", "\x01",         "\u1e9b\u0323"};
+  const std::string_view kinds[] = {"a",
+                                    "\u302e",
+                                    "\u0301",
+                                    "\u4e2d",
+                                    "[",
+                                    "[MASK",
+                                    "[MASK]",
+                                    "a\u302e",
+                                    "\u302e\u0301",
+                                    "\uac00",
+                                    "ab ",
+                                    "\u0345\u0301",
+                                    "\U0001d16d\U0001d165",
+                                    "\x80",
+                                    "\xf0\x90\x80",
+                                    "\x01",
+                                    "\u1e9b\u0323"};
   for (const auto kind : kinds) {
     const std::string text = repeated(kind, kBytes);
     const double quarter = seconds(*small, std::string_view(text).substr(0, kBytes / 4));
