@@ -14,8 +14,19 @@ import numpy as np  # noqa: F401  the core needs it at its first call; loaded no
 from fastroute import errors
 from fastroute.info import Info, info, set_num_threads
 from fastroute.loading import load
-from fastroute.policies import Decision, Threshold
+from fastroute.policies import Budget, Decision, QualityFloor, Threshold
 
-__all__ = ["Decision", "Info", "Threshold", "__version__", "errors", "info", "load", "set_num_threads"]
+__all__ = [
+    "Budget",
+    "Decision",
+    "Info",
+    "QualityFloor",
+    "Threshold",
+    "__version__",
+    "errors",
+    "info",
+    "load",
+    "set_num_threads",
+]
 
 __version__ = "0.1.0"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 
+import numpy as np
+
 from fastroute import _core, builtin
 from fastroute.errors import InvalidArgumentError, InvalidTypeError
 
@@ -53,7 +55,7 @@ def set_num_threads(count: int) -> None:
         `count` is no integer, or outside 1 to 1024.
     """
     try:
-        number = None if isinstance(count, bool) else operator.index(count)
+        number = None if isinstance(count, (bool, np.bool_)) else operator.index(count)
     except TypeError:
         number = None
     if number is None:

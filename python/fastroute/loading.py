@@ -23,7 +23,10 @@ __all__ = ["load", "locate"]
 DEFAULT_ROUTER = "mf"
 ENTRY_POINTS = "fastroute.routers"
 
-_KINDS = {"mf": "fastroute.routers.matrix_factorization:MatrixFactorizationRouter"}
+_KINDS = {
+    "mf": "fastroute.routers.matrix_factorization:MatrixFactorizationRouter",
+    "random": "fastroute.routers.random:RandomRouter",
+}
 
 
 def load(
@@ -61,6 +64,10 @@ def load(
     InvalidTypeError, InvalidArgumentError
         An argument has a type or value that is not allowed.
     """
+    if isinstance(router, str) and router == "random":  # the one built-in router that needs no artifact
+        from fastroute.routers.random import RandomRouter
+
+        return RandomRouter.built_in(strong=strong, weak=weak, encoder=encoder)
     artifact = read_artifact(locate(DEFAULT_ROUTER if router is None else router), format=ROUTER)
     kind = str(artifact.manifest["kind"])
     implementation: Any = _implementation(kind, source=str(artifact.path))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.tiny_artifacts import write_encoder
+from tests.reference.tiny_artifacts import tokenizer_json, write_encoder
 from tokenizers import Tokenizer
 
 from fastroute.encoders import StaticEncoder, load_encoder
@@ -76,6 +76,23 @@ def test_special_tokens_in_text(variant: Pair, differences: Differences) -> None
     around = ["", "a", " ", ".", "\u4e2d", "\u0301", "\u302e", "\x00", "[", "##"]
     texts = [f"{before}{token}{after}" for token in SPECIAL for before in around for after in around]
     assert differences(*variant, texts) == []
+
+
+def test_special_tokens_that_overlap(tmp_path: Path, differences: Differences) -> None:
+    """The leftmost counts, then the longest; whatever characters they are made of."""
+    tokenizer = tokenizer_json()
+    vocabulary = tokenizer["model"]["vocab"]
+    for content in ("[MASK]ed", "[MASK", "[", "K][", "ab", "abab", "the sum", "\u00c9t", "\u4e2d\u4e2d", " "):
+        vocabulary[content] = len(vocabulary)
+        tokenizer["added_tokens"].append(
+            {**tokenizer["added_tokens"][0], "id": vocabulary[content], "content": content}
+        )
+    write_encoder(tmp_path / "encoder", tokenizer=tokenizer)
+    oracle = Tokenizer.from_file(str(tmp_path / "encoder" / "tokenizer.json"))
+    rng = random.Random(5)
+    parts = [*vocabulary, "MASK", "K]", "a", "b", "\u00e9t", "\u00c9", "E\u0301t", "\u0301", "t", "ABAB"]
+    texts = ["".join(rng.choice(parts) for _ in range(rng.randrange(1, 8))) for _ in range(20_000)]
+    assert differences(load_encoder(tmp_path / "encoder"), oracle, texts) == []
 
 
 @pytest.mark.parametrize("length", [99, 100, 101])

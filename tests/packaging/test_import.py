@@ -51,8 +51,8 @@ def test_only_numpy_and_the_standard_library_are_loaded(then: str) -> None:
 
 
 def test_import_is_quick() -> None:
-    # Processor time: a busy machine must not fail this. benchmarks/test_cold_start.py has the time on the clock.
-    code = "import time; start = time.process_time(); import fastroute; print(time.process_time() - start)"
+    # Processor time of this thread, which a busy machine leaves alone; benchmarks/test_cold_start.py has the clock.
+    code = "import time; start = time.thread_time(); import fastroute; print(time.thread_time() - start)"
     assert min(float(run(code)) for _ in range(7)) <= LONGEST_IMPORT
 
 

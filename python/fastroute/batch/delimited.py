@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.batch.lines import Lines, too_long
-from fastroute.batch.rows import MAX_ROW_BYTES, AddedColumns, Batch, PendingRows, name_columns, score_text
+from fastroute.batch.rows import MAX_ROW_BYTES, AddedColumns, Batch, PendingRows, RawCopier, name_columns, score_text
 from fastroute.errors import DataError
 
 if TYPE_CHECKING:
@@ -99,6 +99,12 @@ class DelimitedReader:
     def writer(self, sink: BinaryIO) -> Iterator[DelimitedWriter]:
         """Give a writer of the same records with the added fields; the header is written at once."""
         yield DelimitedWriter(sink, self._header_bytes, self._added, self._delimiter)
+
+    @contextmanager
+    def copier(self, sink: BinaryIO) -> Iterator[RawCopier]:
+        """Give a writer of the same records as they are; the header is written at once."""
+        sink.write(self._header_bytes)
+        yield RawCopier(sink)
 
     def _next_record(self) -> list[str] | str | None:
         """Return the fields of the next record, the reason for which it can't be used, or None at the end."""

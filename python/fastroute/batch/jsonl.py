@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.batch.lines import Lines, too_long
-from fastroute.batch.rows import AddedColumns, Batch, PendingRows, name_columns, score_text
+from fastroute.batch.rows import AddedColumns, Batch, PendingRows, RawCopier, name_columns, score_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,6 +84,11 @@ class JsonLinesReader:
     def writer(self, sink: BinaryIO) -> Iterator[JsonLinesWriter]:
         """Give a writer of the same rows with the added members."""
         yield JsonLinesWriter(sink, self._added)
+
+    @contextmanager
+    def copier(self, sink: BinaryIO) -> Iterator[RawCopier]:
+        """Give a writer of the same rows as they are."""
+        yield RawCopier(sink)
 
     def _prompt(self, raw: bytes | None) -> str:
         members = _parse_object(raw)

@@ -105,6 +105,17 @@ class ParquetReader:
             writer.abandon()
             raise
 
+    @contextmanager
+    def copier(self, sink: BinaryIO) -> Iterator[ParquetCopier]:
+        """Give a writer of the same columns; otherwise as `writer`."""
+        copier = ParquetCopier(sink, self._schema, _codecs(self._file.metadata))
+        try:
+            yield copier
+            copier.complete()
+        except BaseException:
+            copier.abandon()
+            raise
+
     def _check_columns(self) -> None:
         names = self._schema.names
         self._added.refuse_clash(names, self._name)
@@ -134,7 +145,11 @@ class ParquetReader:
         )
         prompts = [cell for cell in cells if isinstance(cell, str)]
         # Slices, since Arrow's filter does not know every type.
-        runs = [rows.slice(start, end - start) for start, end in _runs(cells)] if bad else [rows]
+        runs = (
+            [rows.slice(start, end - start) for start, end in _runs([isinstance(cell, str) for cell in cells])]
+            if bad
+            else [rows]
+        )
         table = self._arrow.Table.from_batches(runs, rows.schema)
         return Batch(prompts, ArrowRows(table, ends_group), bad, first_row + rows.num_rows - 1)
 
@@ -149,47 +164,22 @@ class ParquetReader:
         return cells
 
 
-class ParquetWriter:
-    """Writes the rows of one Parquet file with two more columns, row group by row group.
+class _GroupWriter:
+    """Writes tables of one schema, row group by row group."""
 
-    Parameters
-    ----------
-    sink : binary file
-        Need not be seekable.
-    schema : pyarrow.Schema
-        The input's schema, with its metadata.
-    added : AddedColumns
-    compression : str or dict
-        Codec of all columns, or of each.
-    """
-
-    def __init__(
-        self, sink: BinaryIO, schema: pa.Schema, added: AddedColumns, compression: str | dict[str, str]
-    ) -> None:
+    def __init__(self, sink: BinaryIO, schema: pa.Schema, compression: str | dict[str, str]) -> None:
         self._arrow = import_pyarrow()
-        self._schema = schema.append(self._arrow.field(added.score, self._arrow.float32(), nullable=False))
-        self._schema = self._schema.append(self._arrow.field(added.model, self._arrow.string(), nullable=False))
-        if isinstance(compression, dict):
-            codec = next(iter(compression.values()))
-            compression = compression | {added.score: codec, added.model: codec}
         self._sink = _ForwardOnly(sink)
-        self._writer = self._arrow.parquet.ParquetWriter(self._sink, self._schema, compression=compression)
+        self._writer = self._arrow.parquet.ParquetWriter(self._sink, schema, compression=compression)
         self._group: list[pa.Table] = []
         self._group_bytes = 0
 
-    def write(self, batch: Batch[ArrowRows], scores: NDArray[np.float32], models: Sequence[str]) -> None:
-        """Write the rows of `batch`, at the latest when their row group ends."""
-        rows = batch.payload.table
-        columns = [
-            *rows.columns,
-            self._arrow.array(scores, self._arrow.float32()),
-            self._arrow.array(models, self._arrow.string()),
-        ]
+    def add(self, rows: pa.Table, *, ends_group: bool) -> None:
+        """Write these rows, at the latest when their row group ends."""
         if rows.num_rows:
-            scored = self._arrow.Table.from_arrays(columns, schema=self._schema)
-            self._group.append(scored)
-            self._group_bytes += scored.nbytes
-        if batch.payload.ends_group or self._group_bytes >= MAX_GROUP_BYTES:
+            self._group.append(rows)
+            self._group_bytes += rows.nbytes
+        if ends_group or self._group_bytes >= MAX_GROUP_BYTES:
             self._end_group()
 
     def _end_group(self) -> None:
@@ -208,6 +198,54 @@ class ParquetWriter:
         """Close without a footer: Arrow's writer would complete the file even when it is deleted."""
         self._sink.cut()
         self._writer.close()
+
+
+class ParquetWriter(_GroupWriter):
+    """Writes the rows of one Parquet file with two more columns, row group by row group.
+
+    Parameters
+    ----------
+    sink : binary file
+        Need not be seekable.
+    schema : pyarrow.Schema
+        The input's schema, with its metadata.
+    added : AddedColumns
+    compression : str or dict
+        Codec of all columns, or of each.
+    """
+
+    def __init__(
+        self, sink: BinaryIO, schema: pa.Schema, added: AddedColumns, compression: str | dict[str, str]
+    ) -> None:
+        arrow = import_pyarrow()
+        self._schema = schema.append(arrow.field(added.score, arrow.float32(), nullable=False))
+        self._schema = self._schema.append(arrow.field(added.model, arrow.string(), nullable=False))
+        if isinstance(compression, dict):
+            codec = next(iter(compression.values()))
+            compression = compression | {added.score: codec, added.model: codec}
+        super().__init__(sink, self._schema, compression)
+
+    def write(self, batch: Batch[ArrowRows], scores: NDArray[np.float32], models: Sequence[str]) -> None:
+        """Write the rows of `batch`, at the latest when their row group ends."""
+        rows = batch.payload.table
+        columns = [
+            *rows.columns,
+            self._arrow.array(scores, self._arrow.float32()),
+            self._arrow.array(models, self._arrow.string()),
+        ]
+        scored = self._arrow.Table.from_arrays(columns, schema=self._schema)
+        self.add(scored, ends_group=batch.payload.ends_group)
+
+
+class ParquetCopier(_GroupWriter):
+    """Writes some of the rows of one Parquet file as they are."""
+
+    def write(self, batch: Batch[ArrowRows], keep: NDArray[np.bool_]) -> None:
+        """Write the rows to keep, at the latest when their row group ends."""
+        rows = batch.payload.table
+        runs = [rows.slice(start, end - start) for start, end in _runs(keep.tolist())]
+        kept = self._arrow.concat_tables(runs) if runs else rows.slice(0, 0)
+        self.add(kept, ends_group=batch.payload.ends_group)
 
 
 class _ForwardOnly:
@@ -260,10 +298,10 @@ def _is_text(arrow: ModuleType, kind: Any) -> bool:
     return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind) or is_view(kind))
 
 
-def _runs(cells: Sequence[object]) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each run of strings."""
-    for is_text, run in groupby(range(len(cells)), key=lambda i: isinstance(cells[i], str)):
-        if is_text:
+def _runs(wanted: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each run of true values."""
+    for is_wanted, run in groupby(range(len(wanted)), key=wanted.__getitem__):
+        if is_wanted:
             indices = list(run)
             yield indices[0], indices[-1] + 1
 

@@ -97,11 +97,27 @@ class AddedColumns:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class NoColumns(AddedColumns):
+    """Stands for no new columns, where rows are only read or copied."""
+
+    def refuse_clash(self, columns: Container[str], source: str) -> None:
+        """Take any columns."""
+
+
 class Writer(Protocol[PayloadT]):
     """Writes scored batches of one format."""
 
     def write(self, batch: Batch[PayloadT], scores: NDArray[np.float32], models: Sequence[str]) -> None:
         """Write the rows of `batch`, each with its score and model."""
+        ...
+
+
+class Copier(Protocol[PayloadT]):
+    """Writes some of the rows of one format as they are."""
+
+    def write(self, batch: Batch[PayloadT], keep: NDArray[np.bool_]) -> None:
+        """Write the rows of `batch` for which `keep`, one value per good row, is true."""
         ...
 
 
@@ -128,6 +144,21 @@ class Reader(Protocol[PayloadT]):
         The end of the block completes the output; an exception must not leave it looking complete.
         """
         ...
+
+    def copier(self, sink: BinaryIO) -> AbstractContextManager[Copier[PayloadT]]:
+        """Give a writer of this input's own columns, nothing added; it is completed as `writer`'s."""
+        ...
+
+
+class RawCopier:
+    """Copies rows of a text format, each with its own bytes."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+
+    def write(self, batch: Batch[list[bytes]], keep: NDArray[np.bool_]) -> None:
+        """Write the bytes of the rows to keep."""
+        self._sink.writelines(raw for raw, kept in zip(batch.payload, keep, strict=True) if kept)
 
 
 @dataclass(slots=True)

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from fastroute.routers.matrix_factorization import MatrixFactorizationRouter
 from fastroute.routers.protocol import Router
+from fastroute.routers.random import RandomRouter
 
-__all__ = ["MatrixFactorizationRouter", "Router"]
+__all__ = ["MatrixFactorizationRouter", "RandomRouter", "Router"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from fastroute import builtin
@@ -14,16 +15,18 @@ from fastroute.errors import (
     ArtifactCorruptError,
     EncoderMismatchError,
     FastrouteError,
+    InvalidArgumentError,
     InvalidTypeError,
     UnknownModelError,
 )
-from fastroute.policies import Decision, Threshold
+from fastroute.policies import Decision, Policy, Threshold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
 __all__ = ["BaseRouter", "encoder_of", "encoder_reference", "model_index", "threshold_of"]
 
@@ -38,6 +41,7 @@ class BaseRouter(ABC):
     _threshold: Threshold
     _artifact: str
     _encoder: Encoder | None
+    _manifest: dict[str, Any]  # what `save` writes beyond the weights and the pair
 
     @property
     def strong(self) -> str:
@@ -53,6 +57,12 @@ class BaseRouter(ABC):
     def threshold(self) -> float:
         """Used by `route` when none is given."""
         return self._threshold.value
+
+    @property
+    def calibration(self) -> Mapping[str, Any]:
+        """How the threshold was chosen, as the artifact has it; empty where it does not say."""
+        calibration = self._manifest.get("calibration")
+        return dict(calibration) if isinstance(calibration, Mapping) else {}
 
     @property
     def artifact(self) -> str:
@@ -73,10 +83,14 @@ class BaseRouter(ABC):
         """Score prompts in [0, 1]; higher means that they need the strong model more."""
 
     @overload
-    def route(self, prompts: str, threshold: float | None = None) -> Decision: ...
+    def route(self, prompts: str, threshold: float | None = None, policy: Policy | None = None) -> Decision: ...
     @overload
-    def route(self, prompts: Iterable[str], threshold: float | None = None) -> list[Decision]: ...
-    def route(self, prompts: str | Iterable[str], threshold: float | None = None) -> Decision | list[Decision]:
+    def route(
+        self, prompts: Iterable[str], threshold: float | None = None, policy: Policy | None = None
+    ) -> list[Decision]: ...
+    def route(
+        self, prompts: str | Iterable[str], threshold: float | None = None, policy: Policy | None = None
+    ) -> Decision | list[Decision]:
         """Decide which model should answer.
 
         Parameters
@@ -85,20 +99,57 @@ class BaseRouter(ABC):
             One prompt, or an iterable of them.
         threshold
             Scores from here up go to the strong model; the router's own threshold if None.
+        policy
+            Decides instead of a threshold, such as ``Budget(0.3)``; asked once per prompt, in order.
 
         Raises
         ------
         InvalidTypeError, InvalidArgumentError
-            `prompts` holds something other than str, or `threshold` is outside [0, 1].
+            `prompts` holds something other than str, `threshold` is outside [0, 1], `policy` is none, or both
+            are given.
         """
-        policy = self._threshold if threshold is None else Threshold(threshold)
+        chosen = self._policy(threshold, policy)
         if isinstance(prompts, str):
-            return self._decide(self.score(prompts), policy)
-        return [self._decide(score, policy) for score in self.score(prompts).tolist()]
+            return self._decide(self.score(prompts), chosen)
+        return [self._decide(score, chosen) for score in self.score(prompts).tolist()]
 
-    def _decide(self, score: float, policy: Threshold) -> Decision:
-        model = self._strong if policy.wants_strong(score) else self._weak
-        return Decision(model, score, policy.value, self.kind, self._artifact)
+    def with_threshold(self, threshold: float, calibration: Mapping[str, Any] | None = None) -> Self:
+        """Return a router with another threshold of its own, on the same weights; `save` keeps it.
+
+        Parameters
+        ----------
+        threshold
+            Used by `route` when none is given.
+        calibration
+            How it was chosen, for the artifact: JSON values.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            `threshold` is no number, or outside [0, 1]; `calibration` is no mapping.
+        """
+        if calibration is not None and not isinstance(calibration, Mapping):
+            raise InvalidTypeError(f"calibration: found {type(calibration).__name__}, allowed: a mapping")
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._threshold = Threshold(threshold)
+        other._artifact = ""
+        other._manifest = {**self._manifest, "threshold": other.threshold, "calibration": dict(calibration or {})}
+        return other
+
+    def _policy(self, threshold: float | None, policy: Policy | None) -> Policy:
+        if policy is None:
+            return self._threshold if threshold is None else Threshold(threshold)
+        if threshold is not None:
+            raise InvalidArgumentError("threshold, policy: found both, allowed: one of them")
+        # The protocol's isinstance takes longer than scoring a prompt.
+        if not callable(getattr(policy, "choose", None)):
+            raise InvalidTypeError(f"policy: found {type(policy).__name__}, allowed: a Policy, such as Budget(0.5)")
+        return policy
+
+    def _decide(self, score: float, policy: Policy) -> Decision:
+        wants_strong, threshold = policy.choose(score)
+        return Decision(self._strong if wants_strong else self._weak, score, threshold, self.kind, self._artifact)
 
 
 def model_index(models: Sequence[str], name: object, argument: str) -> int:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from fastroute.encoders import Encoder
-    from fastroute.policies import Decision
+    from fastroute.policies import Decision, Policy
 
 __all__ = ["Router"]
 
@@ -42,6 +42,10 @@ class Router(Protocol):
         """Used by `route` when none is given."""
 
     @property
+    def calibration(self) -> Mapping[str, Any]:
+        """How the threshold was chosen, as the artifact has it; empty where it does not say."""
+
+    @property
     def artifact(self) -> str:
         """SHA-256 of the artifact; empty for a router that was never saved."""
 
@@ -55,9 +59,14 @@ class Router(Protocol):
     def score(self, prompts: Iterable[str]) -> NDArray[np.float32]: ...
 
     @overload
-    def route(self, prompts: str, threshold: float | None = None) -> Decision: ...
+    def route(self, prompts: str, threshold: float | None = None, policy: Policy | None = None) -> Decision: ...
     @overload
-    def route(self, prompts: Iterable[str], threshold: float | None = None) -> list[Decision]: ...
+    def route(
+        self, prompts: Iterable[str], threshold: float | None = None, policy: Policy | None = None
+    ) -> list[Decision]: ...
+
+    def with_threshold(self, threshold: float, calibration: Mapping[str, Any] | None = None) -> Router:
+        """Return the same router with another threshold of its own, and how it was chosen."""
 
     def save(self, path: str | os.PathLike[str]) -> str:
         """Write an artifact; returns its SHA-256."""

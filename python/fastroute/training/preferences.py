@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fastroute.training.battles import Battles
 
-__all__ = ["PREFERENCE_COLUMNS", "battles_from_preferences"]
+__all__ = ["PREFERENCE_COLUMNS", "battles_from_preferences", "models_of_both_sides", "outcomes_for_a"]
 
 PREFERENCE_COLUMNS = ("model_a", "model_b", "winner", "prompt", "row", "prompt_id", "source", "overlap")
 """Columns that are looked at. Those after `winner` may be missing, but `prompt` or `row` is needed."""
@@ -47,13 +47,8 @@ def battles_from_preferences(data: object, *, name: str = "preferences") -> Batt
     """
     table = as_table(data, name)
     table.require("model_a", "model_b", "winner")
-    outcome = _outcomes(table)
-    side_a, side_b = table.labels("model_a"), table.labels("model_b")
-    models, model_a, model_b = _one_list(side_a, side_b)
-    same = model_a == model_b
-    if same.any():
-        row = int(np.argmax(same))
-        raise table.error("model_b", row, models.values[model_b[row]], "a model other than model_a is needed")
+    outcome = outcomes_for_a(table)
+    models, model_a, model_b = models_of_both_sides(table)
     kept, dropped = clean_rows(table)
     battles = build_battles(
         prompts=prompt_column(table).take(kept),
@@ -67,7 +62,8 @@ def battles_from_preferences(data: object, *, name: str = "preferences") -> Batt
     return _merge_repeats(battles)
 
 
-def _outcomes(table: Table) -> NDArray[np.float64]:
+def outcomes_for_a(table: Table) -> NDArray[np.float64]:
+    """Read `winner`: 1 where model_a won, 0 where model_b did, one half for a tie; (rows,)."""
     winner = table.labels("winner")
     for code, value in enumerate(winner.values):
         if value not in _WINNERS:
@@ -76,11 +72,17 @@ def _outcomes(table: Table) -> NDArray[np.float64]:
     return np.array([_WINNERS[value] for value in winner.values])[winner.codes]
 
 
-def _one_list(side_a: Labels, side_b: Labels) -> tuple[Labels, NDArray[np.int64], NDArray[np.int64]]:
-    """Both sides as codes of one list of models."""
+def models_of_both_sides(table: Table) -> tuple[Labels, NDArray[np.int64], NDArray[np.int64]]:
+    """Read `model_a` and `model_b` as codes of one list of models, and refuse a model against itself."""
+    side_a, side_b = table.labels("model_a"), table.labels("model_b")
     index = {value: code for code, value in enumerate(dict.fromkeys((*side_a.values, *side_b.values)))}
     a, b = (np.array([index[value] for value in side.values], dtype=np.int64)[side.codes] for side in (side_a, side_b))
-    return Labels(tuple(index), a), a, b
+    models = Labels(tuple(index), a)
+    same = a == b
+    if same.any():
+        row = int(np.argmax(same))
+        raise table.error("model_b", row, models.values[b[row]], "a model other than model_a is needed")
+    return models, a, b
 
 
 def _merge_repeats(battles: Battles) -> Battles:
