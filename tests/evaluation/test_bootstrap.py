@@ -102,6 +102,8 @@ def test_mmlu_takes_less_than_ten_seconds() -> None:
     rng = np.random.default_rng(9)
     n = 14_042
     outcomes = Outcomes.of(rng.random(n) < 0.7, rng.random(n) < 0.8)
-    start = time.process_time()
-    resample(outcomes, [Scored(rng.random(n), 0.5, 0)], resamples=2000)
+    router = Scored(rng.random(n), 0.5, 0)
+    resample(outcomes, [router], resamples=1)  # compiles
+    start = time.process_time()  # of this process: a busy machine must not fail this
+    resample(outcomes, [router], resamples=2000)
     assert time.process_time() - start < 10
