@@ -28,10 +28,14 @@ STRONG, WEAK = "gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1"
 
 def test_the_quickstart_of_the_readme_runs(checkout: Path) -> None:
     readme = (checkout / "README.md").read_text(encoding="utf-8")
-    (quickstart,) = re.findall(r"## In Python\n\n```python\n(.*?)```", readme, re.DOTALL)
+    (section,) = re.findall(r"^## In Python\n(.*?)^## ", readme, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 2
     names: dict[str, object] = {}
-    exec(quickstart, names)
+    for block in blocks:
+        exec(block, names)
     assert names["router"].kind == "mf"
+    assert names["budget"].counts[1] == 1
 
 
 def test_readme_has_at_most_200_lines(checkout: Path) -> None:

@@ -27,6 +27,7 @@ import numpy as np
 
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.evaluation.metrics import STRONG_DOLLARS, WEAK_DOLLARS, Outcomes
+from fastroute.routers.base import STRONG, WEAK
 
 if TYPE_CHECKING:
     import os
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BENCHMARKS", "MMLU_SUBJECTS", "Benchmark", "read_benchmark", "same_model"]
 
-STRONG = "gpt-4-1106-preview"
-WEAK = "mixtral-8x7b-instruct-v0.1"
 
 _SUBJECTS = (
     "abstract_algebra anatomy astronomy business_ethics clinical_knowledge college_biology college_chemistry "

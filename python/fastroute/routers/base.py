@@ -6,7 +6,7 @@ import difflib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 from fastroute import builtin
 from fastroute.artifact import ENCODER, Artifact, bundled, read_artifact
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-__all__ = ["BaseRouter", "encoder_of", "encoder_reference", "model_index", "threshold_of"]
+__all__ = ["STRONG", "WEAK", "BaseRouter", "encoder_of", "encoder_reference", "model_index", "threshold_of"]
+
+# The pair of RouteLLM's paper, which everything that takes a pair starts from.
+STRONG: Final = "gpt-4-1106-preview"
+WEAK: Final = "mixtral-8x7b-instruct-v0.1"
 
 
 class BaseRouter(ABC):

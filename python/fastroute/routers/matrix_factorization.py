@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from fastroute.encoders import Encoder, StaticEncoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, EncoderMismatchError, InvalidArgumentError
 from fastroute.policies import Threshold
-from fastroute.routers.base import BaseRouter, encoder_of, encoder_reference, model_index, threshold_of
+from fastroute.routers.base import STRONG, WEAK, BaseRouter, encoder_of, encoder_reference, model_index, threshold_of
 
 if TYPE_CHECKING:
     import os
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from fastroute.training.battles import Battles
     from fastroute.training.progress import Progress
 
-__all__ = ["STRONG", "WEAK", "MatrixFactorizationRouter"]
-
-STRONG: Final = "gpt-4-1106-preview"
-WEAK: Final = "mixtral-8x7b-instruct-v0.1"
+__all__ = ["MatrixFactorizationRouter"]
 
 _WEIGHTS_FILE = "weights.safetensors"
 # Tensors by name; K models, rank r, dimension d.

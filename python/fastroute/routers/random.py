@@ -11,7 +11,7 @@ import numpy as np
 from fastroute.artifact import ROUTER, Artifact, write_artifact
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
-from fastroute.routers.base import BaseRouter, threshold_of
+from fastroute.routers.base import STRONG, WEAK, BaseRouter, threshold_of
 
 if TYPE_CHECKING:
     import os
@@ -44,9 +44,7 @@ class RandomRouter(BaseRouter):
 
     kind: ClassVar[str] = "random"
 
-    def __init__(
-        self, strong: str = "gpt-4-1106-preview", weak: str = "mixtral-8x7b-instruct-v0.1", *, seed: int = 0
-    ) -> None:
+    def __init__(self, strong: str = STRONG, weak: str = WEAK, *, seed: int = 0) -> None:
         for argument, model in (("strong", strong), ("weak", weak)):
             if not isinstance(model, str):
                 raise InvalidTypeError(f"{argument}: found {type(model).__name__}, allowed: the name of a model")
