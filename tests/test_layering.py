@@ -36,11 +36,12 @@ AT_LOADING = {
     "routers": {"_core", "artifact", "builtin", "encoders", "errors", "policies"},
     "loading": {"artifact", "builtin", "errors"},
     "batch": {"artifact", "errors", "policies"},
-    "training": {"artifact", "encoders", "errors"},
-    "calibration": {"batch", "errors", "policies", "training"},  # training for its tables
+    "tables": {"errors"},
+    "training": {"artifact", "encoders", "errors", "tables"},
+    "calibration": {"batch", "errors", "policies", "tables"},
     "contamination": {"artifact", "batch", "encoders", "errors"},
-    "leaderboard": {"errors", "training"},  # for its tables of battles
-    "evaluation": {"errors", "routers", "training"},  # for its tables
+    "leaderboard": {"errors", "tables", "training"},  # training for its tables of battles
+    "evaluation": {"errors", "routers", "tables"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies"},
     "__main__": {"cli"},
@@ -50,6 +51,7 @@ LATER = {
     "info": {"fastroute"},
     "loading": {"encoders", "routers"},
     "routers": {"training"},
+    "evaluation": {"training"},
     "cli": {
         "artifact",
         "batch",
@@ -62,6 +64,7 @@ LATER = {
         "leaderboard",
         "loading",
         "routers",
+        "tables",
         "training",
     },
 }

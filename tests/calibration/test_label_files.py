@@ -71,26 +71,30 @@ def test_repeated_prompts_are_one(tmp_path):
 def test_another_column(tmp_path):
     path = write(tmp_path / "l.csv", [{"question": "a", "strong": "True", "weak": "false"}])
     assert read(path, column="question").prompts == ("a",)
-    with pytest.raises(DataError, match=r"l\.csv: no column 'prompt'; the file has 'question'"):
+    with pytest.raises(DataError, match=r"l\.csv: no column 'prompt'; the file has 'question', 'strong', 'weak'"):
         read(path)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("l.jsonl", '{"prompt": "a", "strong": 1, "weak": NaN}', "row 1: column 'weak': expected a number"),
+        (
+            "l.jsonl",
+            '{"prompt": "a", "strong": 1, "weak": NaN}',
+            "column 'weak', line 1: nan found; a number",
+        ),
         ("l.jsonl", '{"prompt": "a", "strong": 1}\n', "found 'prompt', 'strong'; needed beside 'prompt'"),
-        ("l.jsonl", '{"prompt": 3, "strong": 1, "weak": 0}', "row 1: column 'prompt': expected a string, found 3"),
-        ("l.jsonl", '{"prompt": "a", "strong": null, "weak": 0}', "row 1: column 'strong': .* found None"),
+        ("l.jsonl", '{"prompt": 3, "strong": 1, "weak": 0}', "column 'prompt', line 1: 3 found; text is needed"),
+        ("l.jsonl", '{"prompt": "a", "strong": null, "weak": 0}', "column 'strong', line 1: None found"),
         ("l.jsonl", "\n{]\n", "line 2: broken JSON"),
         ("l.jsonl", "[1]", "line 1: expected a JSON object, found list"),
-        ("l.jsonl", "", "no column 'prompt'"),
-        ("l.csv", "", "no column 'prompt'; the file has no columns"),
+        ("l.jsonl", "", "no column 'prompt'; the file has no columns"),
+        ("l.csv", "", "the file is empty"),
         ("l.csv", "prompt,strong,weak\n", "no prompt has a score of both 'big' and 'small'"),
-        ("l.csv", "prompt,strong,weak\na,1\n", "row 1: expected 3 fields, found 2"),
-        ("l.csv", "prompt,strong,weak\na,1,nan\n", "row 1: column 'weak': .* found 'nan'"),
-        ("l.csv", "prompt,strong,weak\na,1,yes\n", "row 1: column 'weak': .* found 'yes'"),
-        ("l.csv", "prompt,strong,weak\na,1,7\n", "row 1: column 'weak': .* found '7'"),
+        ("l.csv", "prompt,strong,weak\na,1\n", "line 2: expected 3 fields, found 2"),
+        ("l.csv", "prompt,strong,weak\na,1,nan\n", "column 'weak', line 2: 'nan' found"),
+        ("l.csv", "prompt,strong,weak\na,1,yes\n", "column 'weak', line 2: 'yes' found"),
+        ("l.csv", "prompt,strong,weak\na,1,7\n", "column 'weak', line 2: '7' found"),
         ("l.csv", "prompt,strong,strong\na,1,7\n", "names a column twice"),
         ("l.csv", 'prompt,strong,weak\n"a,1,0\n', "unexpected end of data"),
         ("l.csv", "prompt,model,score\na,third,1\n", "no prompt has a score of both"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -71,6 +73,35 @@ def test_distil_train_route(encoder: Path, tmp_path: Path, capsys: pytest.Captur
     assert "battles.parquet" in capsys.readouterr().out
 
 
+def test_every_format_gives_the_same_router(encoder: Path, tmp_path: Path) -> None:
+    columns = battle_columns(80) | {"license": ["MIT", ""] * 40}
+    pq.write_table(pa.table(columns), tmp_path / "battles.parquet")
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    (tmp_path / "battles.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
+        with (tmp_path / f"battles{suffix}").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(columns), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(rows)
+    options = f"--strong large --weak small --encoder {encoder} --rank 2 --epochs 2".split()
+    weights = []
+    for suffix in (".parquet", ".jsonl", ".csv", ".tsv"):
+        file, artifact = tmp_path / f"battles{suffix}", tmp_path / f"router{suffix}"
+        assert main(["train", "mf", "--preferences", str(file), *options, "-o", str(artifact)]) == 0
+        training = json.loads((artifact / "router.json").read_bytes())["training"]
+        assert training["command"].startswith(f"fastroute train mf --preferences battles{suffix} --strong large ")
+        assert training["data"] == [
+            {
+                "file": file.name,
+                "bytes": file.stat().st_size,
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                "licences": ["MIT"],
+            }
+        ]
+        weights.append((artifact / "weights.safetensors").read_bytes())
+    assert len(set(weights)) == 1
+
+
 def test_fit_on_rows_of_embeddings(tmp_path: Path) -> None:
     """Battles by row, a matrix of embeddings, no encoder: scores embeddings, and says so of text."""
     columns = battle_columns()
@@ -117,6 +148,7 @@ def test_a_pair_of_unknown_models_names_the_nearest(encoder: Path) -> None:
         (["--preferences", "battles.parquet", "--encoder", "nowhere"], "nowhere"),
         (["--preferences", "battles.parquet", "--rank", "0"], "rank: 0 given"),
         (["--outcomes", "battles.parquet"], "no column 'model'"),
+        (["--preferences", "battles.txt"], "battles.txt: the format can't be told by its name"),
     ],
 )
 def test_bad_arguments_are_named_and_nothing_is_written(

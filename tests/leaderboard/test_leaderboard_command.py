@@ -139,27 +139,37 @@ def test_wrong_usage(run, votes, args, message):
     assert message in err
 
 
+def test_a_file_of_no_known_format(run, votes):
+    code, out, err = run(votes.rename(votes.with_suffix(".txt")))
+    assert (code, out) == (2, "")
+    assert "votes.txt: the format can't be told by its name; allowed: .jsonl, " in err
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("none.parquet", None, "none.parquet: no such file"),
         ("none.csv", None, "none.csv: can't be read: No such file"),
-        ("votes.txt", "x", "votes.txt: a file of battles is .parquet, .jsonl, .ndjson, .csv or .tsv"),
         ("votes.parquet", "x", "votes.parquet: can't be read as Parquet"),
         ("votes.csv", "", "votes.csv: the file is empty"),
-        ("votes.csv", "model_a,winner\n", "votes.csv: no column 'model_b'; the header has 'model_a', 'winner'"),
-        ("votes.csv", f"{HEADER}\na,b\n", "votes.csv: row 1: expected 3 fields, found 2"),
+        ("votes.csv", "model_a,winner\n", "votes.csv: no column 'model_b'; it has 'model_a', 'winner'"),
+        ("votes.csv", f"{HEADER}\na,b\n", "votes.csv: line 2: expected 3 fields, found 2"),
         ("votes.csv", f'{HEADER}\n"a"x,b,tie\n', "votes.csv: line 2: broken quoting"),
         ("votes.csv", f"{HEADER}\n", "votes.csv: no battles"),
-        ("votes.csv", f"{HEADER}\na,b,c\n", "votes.csv: column 'winner', row 0: 'c' found"),
+        ("votes.csv", f"{HEADER}\na,b,c\n", "votes.csv: column 'winner', line 2: 'c' found"),
         ("votes.csv", f"{HEADER}\na,b,model_a\n", "votes.csv: no two models can be rated"),
         ("votes.jsonl", "{]\n", "votes.jsonl: line 1: broken JSON"),
         ("votes.jsonl", "3\n", "votes.jsonl: line 1: expected a JSON object, found int"),
-        ("votes.jsonl", '\n{"model_a":"a"}\n', "votes.jsonl: line 2: no column 'model_b'"),
+        ("votes.jsonl", '\n{"model_a":"a"}\n', "votes.jsonl: no column 'model_b'; it has 'model_a'"),
         (
             "votes.jsonl",
             '{"model_a":1,"model_b":"b","winner":"tie"}',
-            "column 'model_a', row 0: 1 found; text is needed",
+            "column 'model_a', line 1: 1 found; text is needed",
+        ),
+        (
+            "votes.jsonl",
+            '{"model_a":"a","model_b":"b","winner":"tie"}\n\n{"model_a":"a","model_b":"b"}',
+            "column 'winner', line 3: None found; text is needed",
         ),
     ],
 )

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
+from fastroute.tables import read_table, text_key
 from fastroute.training.battles import balance_sources, gather_embeddings, held_out, join_battles, mix_battles
 from fastroute.training.outcomes import OUTCOME_COLUMNS, battles_from_outcomes
 from fastroute.training.preferences import PREFERENCE_COLUMNS, battles_from_preferences
-from fastroute.training.tables import read_table
 
 BATTLES = {
     "model_a": ["x", "y", "z", "x", "x"],
@@ -127,8 +127,8 @@ def test_rows_of_an_embedding_matrix():
         ({"prompt": None}, "neither of the columns 'prompt' and 'row'"),
         ({"prompt": None, "row": [0, 1, 2, -3, 4]}, "column 'row', row 3: -3"),
         ({"prompt": None, "row": [0, 1, 2, 3.5, 4]}, "column 'row', row 3: 3.5"),
-        ({"prompt": None, "row": ["0", "1", "2", "3", "4"]}, "column 'row' holds"),
-        ({"prompt": None, "row": [0, 1, None, 3, 4]}, "column 'row', row 2: nan"),
+        ({"prompt": None, "row": ["0", "1", "2", "x", "4"]}, "column 'row', row 3: 'x' found"),
+        ({"prompt": None, "row": [0, 1, None, 3, 4]}, "column 'row', row 2: None"),
         ({"winner": None}, "no column 'winner'"),
     ],
 )
@@ -216,8 +216,8 @@ def test_format_failures_are_dropped_where_they_are_known():
     [
         ({"score": [1.0, 0.0, 1.5, 1.0, 1.0, 0.0]}, "column 'score', row 2: 1.5"),
         ({"score": [1.0, 0.0, float("nan"), 1.0, 1.0, 0.0]}, "column 'score', row 2: nan"),
-        ({"score": ["1", "0", "0", "1", "1", "0"]}, "column 'score' holds"),
-        ({"score": [1.0, 0.0, "0", 1.0, 1.0, 0.0]}, "column 'score'"),
+        ({"score": ["1", "0", "", "1", "1", "0"]}, "column 'score', row 2: '' found; a number from 0 to 1, true"),
+        ({"score": np.zeros((6, 2))}, "column 'score' holds float64 of shape (6, 2)"),
         ({"model": None}, "no column 'model'"),
     ],
 )
@@ -301,13 +301,30 @@ def test_the_split_goes_by_key_and_seed():
     assert not (side & ~held_out(keys, 0.5, 3)).any()
 
 
-def test_unreadable_parquet_is_a_data_error(tmp_path):
-    path = tmp_path / "broken.parquet"
-    path.write_bytes(b"PAR1 and nothing else")
-    with pytest.raises(DataError, match=r"broken\.parquet"):
-        read_table(path, OUTCOME_COLUMNS)
-    with pytest.raises(DataError, match="no such file"):
-        read_table(tmp_path / "none.parquet", OUTCOME_COLUMNS)
+def test_scores_may_be_words():
+    spelled = {**SCORES, "score": ["True", "0", "0.25", "1.0", "TRUE", "false"]}
+    assert _listed(battles_from_outcomes(spelled)) == _listed(battles_from_outcomes(SCORES))
+
+
+def test_a_row_without_a_benchmark_is_of_its_source_or_of_the_table():
+    prompts = [f"p{i // 2}" for i in range(8)]
+    table = {"model": ["x", "y"] * 4, "score": [1, 0] * 4, "prompt": prompts}
+    table |= {"benchmark": ["b", "b", None, "", None, None, "b", "b"]}
+    assert battles_from_outcomes(table, name="mine").sources == ("b", "mine")
+    table |= {"source": ["s", "s", "s", "s", None, "", "s", "s"]}
+    battles = battles_from_outcomes(table, name="mine")  # four prompts: benchmarks go together by source
+    assert {battles.prompts[p]: battles.sources[g] for p, g in zip(battles.prompt, battles.source, strict=True)} == {
+        "p0": "s", "p1": "s", "p2": "mine", "p3": "s",
+    }  # fmt: skip
+
+
+def test_a_row_without_a_prompt_id_has_that_of_its_prompt():
+    """Else a prompt could fall on both sides of the split."""
+    table = {**BATTLES, "prompt_id": ["two's id", None, "", None, ""]}
+    battles = battles_from_preferences(table)
+    assert battles.prompt_keys == tuple(sorted(["two's id", text_key("one"), text_key("three")]))
+    rows = {name: values for name, values in table.items() if name != "prompt"} | {"row": [7, 7, 2, 2, 0]}
+    assert battles_from_preferences(rows).prompt_keys == ("0", "2", "two's id")
 
 
 @pytest.mark.data

@@ -15,7 +15,6 @@ from fastroute.training.distill import distill
 from fastroute.training.mf import fit_matrix_factorization
 from fastroute.training.outcomes import battles_from_outcomes
 from fastroute.training.progress import progress_bar
-from fastroute.training.tables import read_table
 
 
 def _without(monkeypatch, *modules):
@@ -34,12 +33,6 @@ def test_numba_is_asked_for(monkeypatch):
     _without(monkeypatch, "numba")
     with pytest.raises(MissingDependencyError, match=r"numba.*fastroute\[train\]"):
         fit_matrix_factorization(np.zeros((40, 2), np.float32), _few_battles())
-
-
-def test_pyarrow_is_asked_for(monkeypatch, tmp_path):
-    _without(monkeypatch, "pyarrow", "pyarrow.parquet")
-    with pytest.raises(MissingDependencyError, match=r"pyarrow.*fastroute\[train\]"):
-        read_table(tmp_path / "any.parquet", ["x"])
 
 
 def test_onnxruntime_is_asked_for(monkeypatch, tmp_path, tiny_bert):

@@ -12,7 +12,7 @@ import numpy as np
 from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
 from fastroute.evaluation.benchmarks import Benchmark
 from fastroute.evaluation.metrics import STRONG_DOLLARS, WEAK_DOLLARS, Outcomes
-from fastroute.training.tables import Table, as_table
+from fastroute.tables import Table, as_table
 
 if TYPE_CHECKING:
     import os

@@ -5,7 +5,7 @@ Modules
 distill
     A static token table from a local sentence encoder; `bert_forward` and `onnx_forward` run the encoder.
 preferences, outcomes
-    Battles from a table of judgements, or from a table of scores; `tables` and `table_parts` read them.
+    Battles from a table of judgements, or from a table of scores; `table_parts` reads them.
 battles
     Battles as checked arrays: joined, balanced, split.
 mf

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastroute.errors import InvalidArgumentError
+from fastroute.tables import Labels, Table, as_table
 from fastroute.training.table_parts import (
     PromptColumn,
     build_battles,
@@ -15,7 +16,6 @@ from fastroute.training.table_parts import (
     prompt_column,
     source_column,
 )
-from fastroute.training.tables import Labels, Table, as_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +45,7 @@ def battles_from_outcomes(
     ----------
     data
         A pyarrow table, pandas or polars frame, or dictionary of columns; see `OUTCOME_COLUMNS`. Scores are
-        in [0, 1].
+        in [0, 1], or true and false.
     pairs_per_prompt
         Pairs to draw, without replacement, where a prompt has more.
     seed
@@ -66,7 +66,7 @@ def battles_from_outcomes(
         raise InvalidArgumentError(f"pairs_per_prompt: {pairs_per_prompt} given; at least 1 is needed")
     table = as_table(data, name)
     table.require("model", "score")
-    score = table.numbers("score", 0.0, 1.0)
+    score = table.scores("score")
     kept, dropped = clean_rows(table)
     failed = format_failures(table, kept)
     if failed.any():
@@ -94,7 +94,7 @@ def _benchmarks(table: Table, prompts: PromptColumn, kept: NDArray[np.int64]) ->
     benchmark = source_column(table, ("benchmark", "source")).take(kept)
     if "benchmark" not in table or "source" not in table:
         return benchmark
-    source = table.labels("source").take(kept)
+    source = source_column(table, ("source",)).take(kept)
     pairs = np.unique(np.stack([benchmark.codes, prompts.keys.codes]), axis=1)
     small = np.bincount(pairs[0], minlength=len(benchmark.values)) < _FEW_PROMPTS
     codes = np.where(small[benchmark.codes], len(benchmark.values) + source.codes, benchmark.codes)
@@ -111,12 +111,12 @@ def format_failures(table: Table, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     failed = np.zeros(len(rows), np.bool_)
     if "source" not in table or "benchmark" not in table:
         return failed
-    source, benchmark = table.labels("source").take(rows), table.labels("benchmark").take(rows)
+    source, benchmark = (table.labels(column, null="").take(rows) for column in ("source", "benchmark"))
     if _NOISY_SOURCE not in source.values:
         return failed
     noisy = np.flatnonzero(source.codes == source.values.index(_NOISY_SOURCE))
     model = table.labels("model").take(rows)
-    score = table.numbers("score", 0.0, 1.0)[rows]
+    score = table.scores("score")[rows]
     chatqa = np.array(["chatqa" in name for name in model.values], dtype=np.bool_)
     failed[noisy] = chatqa[model.codes[noisy]]
     cell = benchmark.codes[noisy] * len(model.values) + model.codes[noisy]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastroute.tables import Labels, Table, as_table
 from fastroute.training.table_parts import build_battles, clean_rows, prompt_column, source_column
-from fastroute.training.tables import Labels, Table, as_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastroute.errors import DataError
+from fastroute.tables import Labels, Table, text_key
 from fastroute.training.battles import Battles
-from fastroute.training.tables import Labels, Table, text_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,24 +48,22 @@ def prompt_column(table: Table) -> PromptColumn:
     if "row" in table:
         row = table.integers("row", 0, 2**53)
         names = Labels(tuple(map(str, np.unique(row))), np.unique(row, return_inverse=True)[1].astype(np.int64))
-        keys = table.labels("prompt_id") if "prompt_id" in table else names
+        keys = _prompt_keys(table, names)
         return PromptColumn(keys, (), row[_first_rows(keys)])
     texts = table.labels("prompt")
-    if "prompt_id" in table:
-        keys = table.labels("prompt_id")
-    else:
-        keys = Labels(tuple(text_key(text) for text in texts.values), texts.codes)
+    keys = _prompt_keys(table, Labels(tuple(text_key(text) for text in texts.values), texts.codes))
     return PromptColumn(
         keys, tuple(texts.values[code] for code in texts.codes[_first_rows(keys)]), np.empty(0, np.int64)
     )
 
 
 def source_column(table: Table, candidates: Sequence[str]) -> Labels:
-    """Read the first of these columns that the table has; without any, all rows are of one source."""
-    for column in candidates:
+    """Read for each row the first of these columns that says something; where none does, it is the table's name."""
+    sources = Labels((table.name,), np.zeros(table.rows, np.int64))
+    for column in reversed(candidates):
         if column in table:
-            return table.labels(column)
-    return Labels((table.name,), np.zeros(table.rows, np.int64))
+            sources = _filled(table.labels(column, null=""), sources)
+    return sources
 
 
 def clean_rows(table: Table) -> tuple[NDArray[np.int64], dict[str, int]]:
@@ -117,6 +115,30 @@ def build_battles(
         sources=source_names,
         dropped=dropped,
     )
+
+
+def _prompt_keys(table: Table, own: Labels) -> Labels:
+    """Read `prompt_id`; a row without one gets that of the same prompt elsewhere, else the prompt's own key."""
+    if "prompt_id" not in table:
+        return own
+    ids = table.labels("prompt_id", null="")
+    if "" not in ids.values:
+        return ids
+    said = np.flatnonzero(ids.codes != ids.values.index(""))[::-1]
+    known = dict(zip(own.codes[said].tolist(), ids.codes[said].tolist(), strict=True))
+    names = (ids.values[known[code]] if code in known else name for code, name in enumerate(own.values))
+    return _filled(ids, Labels(tuple(names), own.codes))
+
+
+def _filled(labels: Labels, instead: Labels) -> Labels:
+    """Take `instead` where a label is empty."""
+    if "" not in labels.values:
+        return labels
+    index = {name: code for code, name in enumerate(dict.fromkeys((*labels.values, *instead.values)))}
+    codes, others = (
+        np.array([index[name] for name in part.values], np.int64)[part.codes] for part in (labels, instead)
+    )
+    return Labels(tuple(index), np.where(codes == index[""], others, codes))
 
 
 def _sorted_used(values: Sequence[str], codes: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int64]]:

@@ -1,21 +1,23 @@
-"""Tables from anywhere (Parquet file, pyarrow, pandas, polars, dictionary) as checked columns."""
+"""Tables as checked columns, whatever they came as: a file's, pyarrow's, pandas', polars' or a dictionary."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fastroute.errors import DataError, InvalidTypeError, MissingDependencyError
+from fastroute.errors import DataError, InvalidTypeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Labels", "Table", "as_table", "read_table", "text_key"]
+__all__ = ["Labels", "Table", "as_table", "text_key"]
+
+_WORDS: Final = {"true": 1.0, "false": 0.0}
+_SHOWN: Final = 20  # names of columns in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,33 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns of one length, and the name that errors call them by."""
+    """Columns of one length, and what errors call them and their rows.
+
+    Attributes
+    ----------
+    name
+        A file's path, or an argument's name.
+    columns
+        Sequences of `rows` cells, by name.
+    rows
+        How many rows there are.
+    lines
+        For each row, the line of the file that it begins on; empty where it is from no file with lines.
+    names
+        All the columns there are, in their order; a file has some that nobody asked for.
+    """
 
     name: str
     columns: Mapping[str, Any]
     rows: int
+    names: tuple[str, ...]
+    lines: tuple[int, ...] = ()
+
+    @property
+    def shown_names(self) -> str:
+        """Names of the columns for a message, with a count instead of a very long tail."""
+        more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
+        return ", ".join(map(repr, self.names[:_SHOWN])) + more if self.names else "no columns"
 
     def __contains__(self, column: str) -> bool:
         return column in self.columns
@@ -58,24 +82,24 @@ class Table:
             elif not isinstance(value, str):
                 row = int(np.argmax(codes == code))
                 raise self.error(column, row, value, "text is needed")
+        if null is not None and values.count(null) > 1:  # the text itself was there too
+            kept = list(dict.fromkeys(values))
+            index = {value: code for code, value in enumerate(kept)}
+            return Labels(tuple(kept), np.array([index[value] for value in values], np.int64)[codes])
         return Labels(tuple(values), codes)
 
     def numbers(self, column: str, low: float, high: float) -> NDArray[np.float64]:
-        """Read a column of finite numbers in [low, high]."""
-        values = self._column(column)
-        raw = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
-        if raw.dtype.kind == "O":
-            raw = np.array([_number_or_nan(value) for value in raw], dtype=np.float64)
-        if raw.dtype.kind not in "iuf" or raw.ndim != 1:
-            raise DataError(
-                f"{self.name}: column {column!r} holds {raw.dtype} of shape {raw.shape}; one number per row is needed"
-            )
-        numbers = raw.astype(np.float64)
-        bad = ~((numbers >= low) & (numbers <= high))  # catches NaN too
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise self.error(column, row, float(numbers[row]), f"a number from {low:g} to {high:g} is needed")
-        return numbers
+        """Read a column of finite numbers in [low, high]; a text that spells one is one."""
+        return self._numbers(column, low, high)
+
+    def scores(
+        self, column: str, low: float = 0.0, high: float = 1.0, *, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        """Read a column of numbers in [low, high], or only these rows of it.
+
+        Where that is [0, 1], true and false, as values or words in any case, are 1 and 0: thumbs, passed tests.
+        """
+        return self._numbers(column, low, high, words=_WORDS if (low, high) == (0, 1) else {}, rows=rows)
 
     def integers(self, column: str, low: int, high: int) -> NDArray[np.int64]:
         """Read a column of whole numbers in [low, high]."""
@@ -92,40 +116,42 @@ class Table:
             self._column(column)
 
     def error(self, column: str, row: int, found: object, needed: str) -> DataError:
-        """Make an error that names a cell."""
-        return DataError(f"{self.name}: column {column!r}, row {row}: {found!r} found; {needed}")
+        """Make an error that names a cell: by its line where there is one, else by its row, from 0."""
+        place = f"line {self.lines[row]}" if self.lines else f"row {row}"
+        return DataError(f"{self.name}: column {column!r}, {place}: {found!r} found; {needed}")
 
     def _column(self, column: str) -> Any:
         if column not in self.columns:
-            raise DataError(f"{self.name}: no column {column!r}; it has {', '.join(map(repr, self.columns))}")
+            raise DataError(f"{self.name}: no column {column!r}; it has {self.shown_names}")
         return self.columns[column]
 
-
-def read_table(path: str | Path, columns: Iterable[str]) -> Table:
-    """Read a Parquet file: those of `columns` that it has.
-
-    Raises
-    ------
-    DataError
-        There is no such file, or it is not Parquet.
-    MissingDependencyError
-        pyarrow is not installed.
-    """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingDependencyError("reading Parquet needs pyarrow: pip install 'fastroute[train]'") from error
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; a Parquet file is needed")
-    try:
-        with pq.ParquetFile(path) as file:
-            present = set(file.schema_arrow.names)
-            data = file.read([column for column in dict.fromkeys(columns) if column in present])
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: can't be read as Parquet: {error}") from error
-    return as_table(data, str(path))
+    def _numbers(
+        self,
+        column: str,
+        low: float,
+        high: float,
+        *,
+        words: Mapping[str, float] | None = None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
+        cells = _cells(self._column(column))
+        if cells.ndim != 1 or cells.dtype.kind not in ("biufOUT" if words else "iufOUT"):
+            raise DataError(
+                f"{self.name}: column {column!r} holds {cells.dtype} of shape {cells.shape}; "
+                f"one number per row is needed"
+            )
+        cells = cells if rows is None else cells[rows]
+        if cells.dtype.kind in "iufb":
+            numbers = cells.astype(np.float64)
+        else:
+            numbers = np.fromiter((_number_or_nan(cell, words or {}) for cell in cells), np.float64, len(cells))
+        bad = ~((numbers >= low) & (numbers <= high))  # catches NaN too
+        if bad.any():
+            at = int(np.argmax(bad))
+            found = cells[at].item() if isinstance(cells[at], np.generic) else cells[at]
+            needed = f"a number from {low:g} to {high:g}{', true or false' if words else ''} is needed"
+            raise self.error(column, at if rows is None else int(rows[at]), found, needed)
+        return numbers
 
 
 def as_table(data: object, name: str) -> Table:
@@ -160,7 +186,7 @@ def as_table(data: object, name: str) -> Table:
     lengths = {column: len(values) for column, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{name}: its columns have different lengths: {lengths}")
-    return Table(name, columns, next(iter(lengths.values()), 0))
+    return Table(name, columns, next(iter(lengths.values()), 0), tuple(columns))
 
 
 def text_key(text: str) -> str:
@@ -189,6 +215,25 @@ def _null_to_none(value: Any) -> Any:
     return None if value is None or value != value else value  # noqa: PLR0124  NaN is pandas' null
 
 
-def _number_or_nan(value: object) -> float:
-    numeric = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return float(value) if numeric else float("nan")  # type: ignore[arg-type]
+def _cells(values: Any) -> NDArray[Any]:
+    """Cells as an array: of numbers where they come as an array of numbers, else of objects."""
+    if isinstance(values, (list, tuple)):  # NumPy would turn a number beside a text into a text
+        return np.fromiter(values, object, len(values))
+    return np.asarray(values)
+
+
+def _number_or_nan(cell: object, words: Mapping[str, float]) -> float:
+    if isinstance(cell, str):
+        word = cell.strip().lower()
+        try:
+            return words[word] if word in words else float(word)
+        except ValueError:
+            return float("nan")
+    if isinstance(cell, (bool, np.bool_)):
+        return float(cell) if words else float("nan")
+    if not isinstance(cell, (int, float, np.integer, np.floating)):
+        return float("nan")
+    try:
+        return float(cell)
+    except OverflowError:
+        return float("nan")

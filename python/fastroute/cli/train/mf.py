@@ -1,13 +1,12 @@
-"""``fastroute train``: a router from battles and outcomes."""
+"""``fastroute train mf``: matrix factorization."""
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastroute.cli.parsing import Parser, add_command
+from fastroute.cli.train.recorded import recorded
 
 if TYPE_CHECKING:
     import argparse
@@ -17,38 +16,29 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """
 fastroute train mf --preferences preferences.parquet --outcomes outcomes.parquet -o my-router
-fastroute train mf --preferences votes.parquet --strong my-large --weak my-small -o my-router --seed 7
-fastroute route --router my-router 'What is 2 + 2?'
+fastroute train mf --preferences votes.jsonl --strong my-large --weak my-small -o my-router --seed 7
 """
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the command to the command line."""
-    parser = add_command(
-        subparsers,
-        "train",
-        run,
-        summary="train a router on battles and outcomes",
-        description="Train a router and write its artifact. Needs pip install 'fastroute[train]'.",
-        examples=_EXAMPLES,
-    )
-    kinds = parser.add_subparsers(dest="kind", metavar="ROUTER", title="routers", required=True, parser_class=Parser)
-    mf = kinds.add_parser(
+def add_parser(kinds: Subparsers) -> None:
+    """Add the kind of router to ``fastroute train``."""
+    parser = kinds.add_parser(
         "mf",
         help="matrix factorization",
         description=(
             "Matrix factorization of battles (RouteLLM, arXiv 2406.18665, section 4.1).\n\n"
             "Preferences have the columns model_a, model_b, winner (model_a, model_b or tie) and\n"
-            "prompt; outcomes have prompt, model and score (0 to 1). Also read where they are there:\n"
-            "prompt_id (prompts are split by it), source, benchmark, and overlap (rows that name an\n"
-            "evaluation set there are left out)."
+            "prompt; outcomes have prompt, model and score (0 to 1, or true and false). Files are\n"
+            ".parquet, .jsonl, .csv or .tsv. Also read where they are there: prompt_id (prompts are\n"
+            "split by it), source, benchmark, and overlap (rows that name an evaluation set there are\n"
+            "left out)."
         ),
         epilog="examples:\n" + "".join(f"  {line}\n" for line in _EXAMPLES.strip().splitlines()),
     )
-    _add_mf_options(mf)
+    _add_options(parser)
 
 
-def _add_mf_options(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: argparse.ArgumentParser) -> None:
     from inspect import signature
 
     from fastroute.routers import MatrixFactorizationRouter
@@ -67,8 +57,8 @@ def _add_mf_options(parser: argparse.ArgumentParser) -> None:
         )
 
     data = parser.add_argument_group("data (one of them at least)")
-    data.add_argument("--preferences", metavar="P", help="battles, .parquet")
-    data.add_argument("--outcomes", metavar="O", help="scores of models on prompts, .parquet")
+    data.add_argument("--preferences", metavar="P", help="battles")
+    data.add_argument("--outcomes", metavar="O", help="scores of models on prompts")
     router = parser.add_argument_group("router")
     router.add_argument("-o", "--output", metavar="DIR", required=True, help="artifact to write")
     add(router, "strong", "MODEL", "strong model of the pair")
@@ -112,10 +102,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _battles(args: argparse.Namespace) -> Battles:
+    from fastroute.tables import read_table
     from fastroute.training.battles import mix_battles
     from fastroute.training.outcomes import OUTCOME_COLUMNS, battles_from_outcomes
     from fastroute.training.preferences import PREFERENCE_COLUMNS, battles_from_preferences
-    from fastroute.training.tables import read_table
 
     preferences = outcomes = None
     if args.preferences is not None:
@@ -128,23 +118,10 @@ def _battles(args: argparse.Namespace) -> Battles:
 
 
 def _provenance(args: argparse.Namespace) -> dict[str, Any]:
-    """Say for the artifact how it was made: enough to repeat it, and no path of this machine."""
-    from importlib.metadata import version
-
-    from fastroute.training.provenance import describe_data
-
-    files = {
-        option: Path(value) for option in ("preferences", "outcomes") if (value := getattr(args, option)) is not None
-    }
-    options = {f"--{option}": path.name for option, path in files.items()}
-    options |= {"--strong": args.strong, "--weak": args.weak, "--encoder": Path(args.encoder).name}
-    options |= {f"--{name.replace('_', '-')}": getattr(args, name) for name in _SETTINGS}
-    words = [str(word) for pair in options.items() for word in pair]
-    return {
-        "command": shlex.join(["fastroute", "train", "mf", *words, "-o", Path(args.output).name]),
-        "data": [describe_data(path) for path in files.values()],
-        "versions": {package: version(package) for package in ("fastroute", "numpy", "numba")},
-    }
+    files = {name: getattr(args, name) for name in ("preferences", "outcomes")}
+    options = {"strong": args.strong, "weak": args.weak, "encoder": Path(args.encoder).name}
+    options |= {name: getattr(args, name) for name in _SETTINGS}
+    return recorded("mf", files, options, args.output)
 
 
 def _say(message: str) -> None:
