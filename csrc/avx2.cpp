@@ -92,6 +92,100 @@ void add_scaled_i8(const int8_t* row, float scale, float* sum, size_t n) noexcep
   for (; j < n; ++j) sum[j] += scale * static_cast<float>(row[j]);
 }
 
+void sum_rows_f32(const float* table, size_t width, const int32_t* rows, size_t row_count, double* sums) noexcept {
+  size_t j = 0;
+  for (; j + 8 <= width; j += 8) {
+    __m256d low = _mm256_setzero_pd();
+    __m256d high = _mm256_setzero_pd();
+    for (size_t i = 0; i < row_count; ++i) {
+      const float* row = table + static_cast<size_t>(rows[i]) * width + j;
+      low = _mm256_add_pd(low, _mm256_cvtps_pd(_mm_loadu_ps(row)));
+      high = _mm256_add_pd(high, _mm256_cvtps_pd(_mm_loadu_ps(row + 4)));
+    }
+    _mm256_storeu_pd(sums + j, low);
+    _mm256_storeu_pd(sums + j + 4, high);
+  }
+  for (; j < width; ++j) {
+    double sum = 0;
+    for (size_t i = 0; i < row_count; ++i) {
+      sum += static_cast<double>(table[static_cast<size_t>(rows[i]) * width + j]);
+    }
+    sums[j] = sum;
+  }
+}
+
+void add_clipped_f32(const float* x, size_t count, const float* mean, const float* scale, const float* weight,
+                     const float* most, size_t n, float* sums) noexcept {
+  for (size_t k = 0; k < n; k += 8) {
+    const __m256 high = _mm256_loadu_ps(most + k);
+    const __m256 low = _mm256_xor_ps(high, _mm256_set1_ps(-0.0F));
+    __m256 sum = _mm256_loadu_ps(sums + k);
+    for (size_t j = 0; j < count; ++j) {
+      const size_t at = j * n + k;
+      const __m256 off = _mm256_sub_ps(_mm256_set1_ps(x[j]), _mm256_loadu_ps(mean + at));
+      const __m256 y = _mm256_mul_ps(off, _mm256_loadu_ps(scale + at));
+      // The second operand comes back where one is NaN or both are zero: that is scalar.cpp's clip.
+      const __m256 clipped = _mm256_min_ps(high, _mm256_max_ps(low, y));
+      sum = _mm256_add_ps(sum, _mm256_mul_ps(_mm256_loadu_ps(weight + at), clipped));
+    }
+    _mm256_storeu_ps(sums + k, sum);
+  }
+}
+
+// A block of text in two registers.
+struct TextBlock {
+  __m256i low;
+  __m256i high;
+
+  template <class Test>
+  uint64_t where(const Test& test) const noexcept {
+    const auto bits = [](__m256i hits) {
+      return static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_epi8(hits)));
+    };
+    return bits(test(low)) | bits(test(high)) << 32;
+  }
+  uint64_t is(unsigned byte) const noexcept {
+    const __m256i wanted = _mm256_set1_epi8(static_cast<char>(byte));
+    return where([&](__m256i v) { return _mm256_cmpeq_epi8(v, wanted); });
+  }
+  // Bytes from `first` on, `count` of them, once `bits` are set.
+  uint64_t within(unsigned first, unsigned count, unsigned bits = 0) const noexcept {
+    const __m256i set = _mm256_set1_epi8(static_cast<char>(bits));
+    const __m256i from = _mm256_set1_epi8(static_cast<char>(first));
+    const __m256i last = _mm256_set1_epi8(static_cast<char>(count - 1));
+    return where([&](__m256i v) {
+      const __m256i off = _mm256_sub_epi8(_mm256_or_si256(v, set), from);
+      return _mm256_cmpeq_epi8(_mm256_min_epu8(off, last), off);
+    });
+  }
+};
+
+void classify_text(const unsigned char* text, size_t n, uint64_t* masks) noexcept {
+  alignas(32) unsigned char copy[64] = {};  // NUL is of no class
+  if (n < 64) {
+    for (size_t i = 0; i < n; ++i) copy[i] = text[i];
+    text = copy;
+  }
+  const TextBlock block = {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(text)),
+                           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(text + 32))};
+  masks[kLetter] = block.within('a', 26, 0x20);
+  masks[kCapital] = block.within('A', 26);
+  masks[kDigit] = block.within('0', 10);
+  masks[kSpace] = block.is(' ') | block.within('\t', 5);
+  masks[kNewline] = block.is('\n');
+  masks[kLead] = block.within(0xC0, 0x40);
+  masks[kContinuation] = block.within(0x80, 0x40);
+  masks[kQuestionMark] = block.is('?');
+  masks[kMathSymbol] = block.within('(', 4) | block.is('-') | block.is('/') | block.within('<', 3) | block.is('^');
+  masks[kTexSymbol] = block.is('\\') | block.is('$') | block.is('_') | block.is('{') | block.is('}');
+  masks[kSemicolon] = block.is(';');
+  masks[kBacktick] = block.is('`');
+  masks[kFullStop] = block.is('.');
+  masks[kPercent] = block.is('%');
+  masks[kQuotationMark] = block.is('"');
+  masks[kByteE2] = block.is(0xE2);
+}
+
 // The steps are those of scalar.cpp.
 inline __m128 sigmoid(__m128 x) noexcept {
   const __m256d wide = _mm256_cvtps_pd(x);
@@ -124,6 +218,7 @@ void sigmoid_f32(const float* x, float* out, size_t n) noexcept {
 
 }  // namespace
 
-const KernelTable kAvx2Table = {SimdLevel::kAvx2, dot_rows_f32, dot_rows_i8, add_scaled_i8, sigmoid_f32};
+const KernelTable kAvx2Table = {SimdLevel::kAvx2, dot_rows_f32,    dot_rows_i8,   add_scaled_i8,
+                                sum_rows_f32,     add_clipped_f32, classify_text, sigmoid_f32};
 
 }  // namespace fastroute::kernels

@@ -88,6 +88,81 @@ void add_scaled_i8(const int8_t* row, float scale, float* sum, size_t n) noexcep
   }
 }
 
+// Columns that are summed together: their accumulators stay in registers while the rows pass.
+template <int kVectors>
+inline void sum_columns(const float* table, size_t width, const int32_t* rows, size_t row_count, double* sums,
+                        __mmask8 last) noexcept {
+  __m512d totals[kVectors];
+  for (int q = 0; q < kVectors; ++q) totals[q] = _mm512_setzero_pd();
+  for (size_t i = 0; i < row_count; ++i) {
+    const float* row = table + static_cast<size_t>(rows[i]) * width;
+    for (int q = 0; q < kVectors; ++q) {
+      const __m256 values = q + 1 < kVectors ? _mm256_loadu_ps(row + 8 * q) : _mm256_maskz_loadu_ps(last, row + 8 * q);
+      totals[q] = _mm512_add_pd(totals[q], _mm512_cvtps_pd(values));
+    }
+  }
+  for (int q = 0; q < kVectors; ++q) {
+    _mm512_mask_storeu_pd(sums + 8 * q, q + 1 < kVectors ? static_cast<__mmask8>(0xFF) : last, totals[q]);
+  }
+}
+
+void sum_rows_f32(const float* table, size_t width, const int32_t* rows, size_t row_count, double* sums) noexcept {
+  size_t j = 0;
+  for (; j + 32 <= width; j += 32) sum_columns<4>(table + j, width, rows, row_count, sums + j, 0xFF);
+  const size_t left = width - j;
+  if (left == 0) return;
+  const auto last = static_cast<__mmask8>(first_lanes((left - 1) % 8 + 1));
+  if (left > 24) return sum_columns<4>(table + j, width, rows, row_count, sums + j, last);
+  if (left > 16) return sum_columns<3>(table + j, width, rows, row_count, sums + j, last);
+  if (left > 8) return sum_columns<2>(table + j, width, rows, row_count, sums + j, last);
+  sum_columns<1>(table + j, width, rows, row_count, sums + j, last);
+}
+
+void add_clipped_f32(const float* x, size_t count, const float* mean, const float* scale, const float* weight,
+                     const float* most, size_t n, float* sums) noexcept {
+  for (size_t k = 0; k < n; k += 16) {
+    const __m512 high = _mm512_loadu_ps(most + k);
+    const __m512 low = _mm512_xor_ps(high, _mm512_set1_ps(-0.0F));
+    __m512 sum = _mm512_loadu_ps(sums + k);
+    for (size_t j = 0; j < count; ++j) {
+      const size_t at = j * n + k;
+      const __m512 off = _mm512_sub_ps(_mm512_set1_ps(x[j]), _mm512_loadu_ps(mean + at));
+      const __m512 y = _mm512_mul_ps(off, _mm512_loadu_ps(scale + at));
+      // The second operand comes back where one is NaN or both are zero: that is scalar.cpp's clip.
+      const __m512 clipped = _mm512_min_ps(high, _mm512_max_ps(low, y));
+      sum = _mm512_add_ps(sum, _mm512_mul_ps(_mm512_loadu_ps(weight + at), clipped));
+    }
+    _mm512_storeu_ps(sums + k, sum);
+  }
+}
+
+void classify_text(const unsigned char* text, size_t n, uint64_t* masks) noexcept {
+  const __mmask64 valid = n < 64 ? (uint64_t{1} << n) - 1 : ~uint64_t{0};
+  const __m512i v = _mm512_maskz_loadu_epi8(valid, text);
+  const auto all = [](unsigned byte) { return _mm512_set1_epi8(static_cast<char>(byte)); };
+  const auto is = [&](unsigned byte) { return _mm512_mask_cmpeq_epi8_mask(valid, v, all(byte)); };
+  const auto within = [&](__m512i bytes, unsigned first, unsigned count) {
+    return _mm512_mask_cmplt_epu8_mask(valid, _mm512_sub_epi8(bytes, all(first)), all(count));
+  };
+  const __mmask64 letter = within(_mm512_or_si512(v, all(0x20)), 'a', 26);
+  masks[kLetter] = letter;
+  masks[kCapital] = _mm512_mask_testn_epi8_mask(letter, v, all(0x20));
+  masks[kDigit] = within(v, '0', 10);
+  masks[kSpace] = is(' ') | within(v, '\t', 5);
+  masks[kNewline] = is('\n');
+  masks[kLead] = within(v, 0xC0, 0x40);
+  masks[kContinuation] = within(v, 0x80, 0x40);
+  masks[kQuestionMark] = is('?');
+  masks[kMathSymbol] = within(v, '(', 4) | is('-') | is('/') | within(v, '<', 3) | is('^');
+  masks[kTexSymbol] = is('\\') | is('$') | is('_') | is('{') | is('}');
+  masks[kSemicolon] = is(';');
+  masks[kBacktick] = is('`');
+  masks[kFullStop] = is('.');
+  masks[kPercent] = is('%');
+  masks[kQuotationMark] = is('"');
+  masks[kByteE2] = is(0xE2);
+}
+
 // The steps are those of scalar.cpp.
 inline __m256 sigmoid(__m256 x) noexcept {
   const __m512d wide = _mm512_cvtps_pd(x);
@@ -118,6 +193,7 @@ void sigmoid_f32(const float* x, float* out, size_t n) noexcept {
 
 }  // namespace
 
-const KernelTable kAvx512Table = {SimdLevel::kAvx512, dot_rows_f32, dot_rows_i8, add_scaled_i8, sigmoid_f32};
+const KernelTable kAvx512Table = {SimdLevel::kAvx512, dot_rows_f32,    dot_rows_i8,   add_scaled_i8,
+                                  sum_rows_f32,       add_clipped_f32, classify_text, sigmoid_f32};
 
 }  // namespace fastroute::kernels

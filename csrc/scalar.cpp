@@ -46,6 +46,71 @@ void add_scaled_i8(const int8_t* row, float scale, float* sum, size_t n) noexcep
   for (size_t j = 0; j < n; ++j) sum[j] += scale * static_cast<float>(row[j]);
 }
 
+void sum_rows_f32(const float* table, size_t width, const int32_t* rows, size_t row_count, double* sums) noexcept {
+  for (size_t j = 0; j < width; ++j) sums[j] = 0;
+  for (size_t i = 0; i < row_count; ++i) {
+    const float* row = table + static_cast<size_t>(rows[i]) * width;
+    for (size_t j = 0; j < width; ++j) sums[j] += static_cast<double>(row[j]);
+  }
+}
+
+void add_clipped_f32(const float* x, size_t count, const float* mean, const float* scale, const float* weight,
+                     const float* most, size_t n, float* sums) noexcept {
+  for (size_t j = 0; j < count; ++j) {
+    for (size_t k = 0; k < n; ++k) {
+      const float y = (x[j] - mean[j * n + k]) * scale[j * n + k];
+      const float above = y < -most[k] ? -most[k] : y;
+      sums[k] += weight[j * n + k] * (above > most[k] ? most[k] : above);
+    }
+  }
+}
+
+constexpr uint16_t flag(TextClass c) noexcept { return static_cast<uint16_t>(1U << c); }
+
+struct ByteFlags {
+  uint16_t of[256];
+};
+
+constexpr ByteFlags byte_flags() noexcept {
+  ByteFlags flags = {};
+  const auto set = [&flags](const char* bytes, TextClass c) {
+    for (; *bytes != 0; ++bytes) {
+      uint16_t& of = flags.of[static_cast<unsigned char>(*bytes)];
+      of = static_cast<uint16_t>(of | flag(c));
+    }
+  };
+  for (unsigned b = 0; b < 256; ++b) {
+    const bool capital = b >= 'A' && b <= 'Z';
+    if (capital || (b >= 'a' && b <= 'z')) flags.of[b] = flag(kLetter);
+    if (capital) flags.of[b] = static_cast<uint16_t>(flag(kLetter) | flag(kCapital));
+    if (b >= 0x80) flags.of[b] = flag(b < 0xC0 ? kContinuation : kLead);
+  }
+  set("0123456789", kDigit);
+  set(" \t\n\v\f\r", kSpace);
+  set("\n", kNewline);
+  set("?", kQuestionMark);
+  set("=+-*/^<>()", kMathSymbol);
+  set("\\$_{}", kTexSymbol);
+  set(";", kSemicolon);
+  set("`", kBacktick);
+  set(".", kFullStop);
+  set("%", kPercent);
+  set("\"", kQuotationMark);
+  set("\xE2", kByteE2);
+  return flags;
+}
+
+constexpr ByteFlags kByteFlags = byte_flags();
+
+void classify_text(const unsigned char* text, size_t n, uint64_t* masks) noexcept {
+  for (size_t c = 0; c < kTextClasses; ++c) masks[c] = 0;
+  for (size_t i = 0; i < n; ++i) {
+    for (unsigned flags = kByteFlags.of[text[i]]; flags != 0; flags &= flags - 1) {
+      masks[__builtin_ctz(flags)] |= uint64_t{1} << i;
+    }
+  }
+}
+
 float sigmoid(float x) noexcept {
   double t = fabs(static_cast<double>(x));
   t = kLargestExponent < t ? kLargestExponent : t;  // keeps NaN
@@ -69,6 +134,7 @@ void sigmoid_f32(const float* x, float* out, size_t n) noexcept {
 
 }  // namespace
 
-const KernelTable kScalarTable = {SimdLevel::kScalar, dot_rows_f32, dot_rows_i8, add_scaled_i8, sigmoid_f32};
+const KernelTable kScalarTable = {SimdLevel::kScalar, dot_rows_f32,    dot_rows_i8,   add_scaled_i8,
+                                  sum_rows_f32,       add_clipped_f32, classify_text, sigmoid_f32};
 
 }  // namespace fastroute::kernels

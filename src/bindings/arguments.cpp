@@ -125,6 +125,15 @@ py::array_t<T, py::array::c_style> array_of(py::handle object, const char* name,
 template py::array_t<float, py::array::c_style> array_of<float>(py::handle, const char*, py::ssize_t);
 template py::array_t<int8_t, py::array::c_style> array_of<int8_t>(py::handle, const char*, py::ssize_t);
 
+py::array_t<float, py::array::c_style> embeddings_of(py::handle object, size_t dim) {
+  auto rows = array_of<float>(object, "embeddings", 2);
+  if (static_cast<size_t>(rows.shape(1)) != dim) {
+    throw InvalidArgument("embeddings: found " + std::to_string(rows.shape(1)) +
+                          " columns, allowed: " + std::to_string(dim));
+  }
+  return rows;
+}
+
 text::Workspace& thread_workspace() {
   thread_local text::Workspace workspace;
   return workspace;

@@ -59,11 +59,34 @@ void for_slices(const Prompts& prompts, const Body& body) {
 template <class T>
 py::array_t<T, py::array::c_style> array_of(py::handle object, const char* name, py::ssize_t ndim);
 
+template <class T>
+std::vector<T> vector_of(const py::array_t<T, py::array::c_style>& array) {
+  return {array.data(), array.data() + array.size()};
+}
+
+// Rows of embeddings with `dim` columns.
+py::array_t<float, py::array::c_style> embeddings_of(py::handle object, size_t dim);
+
 // A prompt beyond this many bytes is scored without the GIL: about 5 microseconds of work.
 constexpr size_t kBytesWorthReleasing = 1024;
 
 // This thread's Workspace for prompts on their own, kept between calls.
 text::Workspace& thread_workspace();
+
+// body(text) for one prompt, a str, as UTF-8; without the GIL where the text is long.
+template <class Body>
+auto with_text(py::handle prompt, const Body& body) {
+  constexpr size_t kKeptBytes = 1 << 16;
+  thread_local std::string storage;
+  const std::string_view text = utf8_of(prompt, storage);
+  const auto result = [&] {
+    if (text.size() <= kBytesWorthReleasing) return body(text);
+    const py::gil_scoped_release release;
+    return body(text);
+  }();
+  if (storage.capacity() > kKeptBytes) storage = {};
+  return result;
+}
 
 // Gives back what an unusually long text left in a Workspace.
 void trim(text::Workspace& workspace);

@@ -6,6 +6,7 @@
 namespace fastroute::bindings {
 
 void bind_encoder(pybind11::module_& module);
+void bind_experts(pybind11::module_& module);
 void bind_routing(pybind11::module_& module);
 
 }  // namespace fastroute::bindings

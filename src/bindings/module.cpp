@@ -41,4 +41,5 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("set_num_threads", &set_num_threads, py::arg("count"));
   fastroute::bindings::bind_encoder(module);
   fastroute::bindings::bind_routing(module);
+  fastroute::bindings::bind_experts(module);
 }

@@ -9,11 +9,6 @@
 namespace fastroute::bindings {
 namespace {
 
-template <class T>
-std::vector<T> vector_of(const py::array_t<T, py::array::c_style>& array) {
-  return {array.data(), array.data() + array.size()};
-}
-
 std::shared_ptr<MatrixFactorization> make_matrix_factorization(py::handle model_embedding, py::handle projection,
                                                                py::handle classifier, py::handle model_bias) {
   return std::make_shared<MatrixFactorization>(vector_of(array_of<float>(model_embedding, "model_embedding", 2)),
@@ -28,16 +23,6 @@ std::shared_ptr<LinearScorer> make_pair_scorer(const MatrixFactorization& model,
   return std::make_shared<LinearScorer>(std::move(encoder), std::move(pair.weights), pair.bias);
 }
 
-// Rows of embeddings with `dim` columns.
-py::array_t<float, py::array::c_style> embeddings_of(py::handle object, size_t dim) {
-  auto rows = array_of<float>(object, "embeddings", 2);
-  if (static_cast<size_t>(rows.shape(1)) != dim) {
-    throw InvalidArgument("embeddings: found " + std::to_string(rows.shape(1)) +
-                          " columns, allowed: " + std::to_string(dim));
-  }
-  return rows;
-}
-
 py::array_t<float> logits(const MatrixFactorization& model, py::handle embeddings) {
   const auto rows = embeddings_of(embeddings, model.dim());
   const auto count = static_cast<size_t>(rows.shape(0));
@@ -48,24 +33,11 @@ py::array_t<float> logits(const MatrixFactorization& model, py::handle embedding
   return out;
 }
 
-py::object score_one(const LinearScorer& scorer, py::handle prompt) {
-  text::Workspace& workspace = thread_workspace();
-  thread_local std::string storage;
-  const std::string_view text = utf8_of(prompt, storage);
-  float score = 0;
-  if (text.size() > kBytesWorthReleasing) {
-    const py::gil_scoped_release release;
-    score = scorer.score(text, workspace);
-  } else {
-    score = scorer.score(text, workspace);
-  }
-  constexpr size_t kKeptBytes = 1 << 16;
-  if (storage.capacity() > kKeptBytes) storage = {};
-  return py::float_(static_cast<double>(score));
-}
-
 py::object score(const LinearScorer& scorer, py::handle prompts) {
-  if (PyUnicode_Check(prompts.ptr())) return score_one(scorer, prompts);
+  if (PyUnicode_Check(prompts.ptr())) {
+    return py::float_(with_text(
+        prompts, [&](std::string_view text) { return static_cast<double>(scorer.score(text, thread_workspace())); }));
+  }
   const Prompts batch(prompts);
   py::array_t<float> out(static_cast<py::ssize_t>(batch.texts().size()));
   float* values = out.mutable_data();

@@ -59,8 +59,8 @@ void StaticEncoder::embed_batch(const std::string_view* texts, size_t count, flo
   });
 }
 
-void StaticEncoder::project_tokens(const float* v, float* out) const {
-  active_kernels().dot_rows_i8(rows_.data(), scales_.data(), scales_.size(), v, dim_, out);
+void StaticEncoder::project_tokens(size_t begin, size_t end, const float* v, float* out) const {
+  active_kernels().dot_rows_i8(rows_.data() + begin * dim_, scales_.data() + begin, end - begin, v, dim_, out);
 }
 
 }  // namespace fastroute

@@ -30,8 +30,8 @@ class StaticEncoder {
   // The same for many texts, on up to num_threads() threads; `out` is count x dim().
   void embed_batch(const std::string_view* texts, size_t count, float* out) const;
 
-  // out[t] = token t's vector . v, for every token: turns any linear function of the embedding into a mean of scalars.
-  void project_tokens(const float* v, float* out) const;
+  // out[t - begin] = token t's vector . v, for the tokens begin .. end.
+  void project_tokens(size_t begin, size_t end, const float* v, float* out) const;
 
  private:
   std::shared_ptr<const text::WordPiece> tokenizer_;

@@ -19,42 +19,31 @@ constexpr size_t kRowsPerTask = 256 * kRowsPerBlock;
 }  // namespace
 
 LinearScorer::LinearScorer(std::shared_ptr<const StaticEncoder> encoder, std::vector<float> weights, float bias)
-    : encoder_(std::move(encoder)), weights_(std::move(weights)), bias_(bias) {
-  if (encoder_ && weights_.size() != encoder_->dim()) {
+    : weights_(std::move(weights)), bias_(bias) {
+  if (encoder && weights_.size() != encoder->dim()) {
     throw InvalidArgument("weights: found " + std::to_string(weights_.size()) + " dimensions, allowed: the encoder's " +
-                          std::to_string(encoder_->dim()));
+                          std::to_string(encoder->dim()));
   }
   const auto finite = [](float x) { return std::isfinite(x); };
   if (!std::ranges::all_of(weights_, finite) || !finite(bias_)) {
     throw InvalidArgument("weights and bias: found NaN or Inf, allowed: finite numbers");
   }
-  if (!encoder_) return;
-  token_logits_.resize(encoder_->vocabulary_size());
-  encoder_->project_tokens(weights_.data(), token_logits_.data());
-  if (!std::ranges::all_of(token_logits_, finite)) {
-    throw InvalidArgument("weights: so large that a token's logit overflows a float");
-  }
+  if (encoder) projection_.emplace(std::move(encoder), weights_, 1);
 }
 
 void LinearScorer::require_encoder() const {
-  if (!encoder_) {
+  if (!projection_) {
     throw InvalidArgument("prompts: this router was trained on embeddings and has no text encoder; score embeddings");
   }
 }
 
-float LinearScorer::logit(std::string_view utf8, text::Workspace& workspace) const {
-  encoder_->tokenizer().encode(utf8, encoder_->max_tokens(), workspace);
-  if (workspace.ids.empty()) return bias_;
-  double sum = 0;
-  for (const int32_t id : workspace.ids) sum += static_cast<double>(token_logits_[static_cast<size_t>(id)]);
-  return static_cast<float>(sum / static_cast<double>(workspace.ids.size()) + static_cast<double>(bias_));
-}
-
 float LinearScorer::score(std::string_view utf8, text::Workspace& workspace) const {
   require_encoder();
-  const float x = logit(utf8, workspace);
+  double mean = 0;
+  projection_->project(utf8, workspace, &mean);
+  const auto logit = static_cast<float>(mean + static_cast<double>(bias_));
   float out = 0;
-  active_kernels().sigmoid_f32(&x, &out, 1);
+  active_kernels().sigmoid_f32(&logit, &out, 1);
   return out;
 }
 

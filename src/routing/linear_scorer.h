@@ -1,14 +1,13 @@
 // A router whose logit is linear in the embedding: score = sigmoid(weights . embedding + bias).
-//
-// With a static encoder the embedding is a mean of token rows, so the logit is a mean of one number per token. Those
-// numbers are worked out once, and a prompt costs its tokenisation.
+// With a static encoder a text's logit needs no embedding (TokenProjection).
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
-#include "encoder/static_encoder.h"
+#include "encoder/token_projection.h"
 
 namespace fastroute {
 
@@ -35,13 +34,11 @@ class LinearScorer {
 
  private:
   void require_encoder() const;
-  float logit(std::string_view utf8, text::Workspace& workspace) const;
   float logit_of_large(const float* row, size_t index) const;
 
-  std::shared_ptr<const StaticEncoder> encoder_;
   std::vector<float> weights_;
   float bias_;
-  std::vector<float> token_logits_;  // empty without an encoder
+  std::optional<TokenProjection> projection_;  // none without an encoder
 };
 
 }  // namespace fastroute

@@ -13,9 +13,11 @@
 
 #include "check.h"
 #include "kernel_data.h"
+#include "routing/domain_experts.h"
 #include "routing/linear_scorer.h"
 #include "routing/matrix_factorization.h"
 #include "runtime/thread_pool.h"
+#include "small_experts.h"
 #include "small_vocabulary.h"
 
 namespace {
@@ -31,9 +33,11 @@ struct World {
   std::shared_ptr<const StaticEncoder> encoder;
   std::unique_ptr<LinearScorer> scorer;
   std::unique_ptr<MatrixFactorization> model;
+  std::unique_ptr<DomainExperts> experts;
   std::vector<std::string> texts;
   std::vector<std::string_view> views;
   std::vector<float> embeddings, scores, embedding_scores, logits;
+  std::vector<double> gains;
 };
 
 World make_world(uint64_t seed) {
@@ -47,6 +51,7 @@ World make_world(uint64_t seed) {
   world.model = std::make_unique<MatrixFactorization>(
       numbers(Kind::kOrdinary, kModels * 4, random), numbers(Kind::kOrdinary, 4 * kDim, random),
       numbers(Kind::kOrdinary, 4, random), numbers(Kind::kOrdinary, kModels, random));
+  world.experts = std::make_unique<DomainExperts>(world.encoder, random_experts(5, 2, kDim, seed));
   for (size_t i = 0; i < kTexts; ++i) {
     std::string text;
     for (size_t n = random() % 20; n > 0; --n) text += tokens()[5 + random() % (count - 5)] + (n % 3 == 0 ? " " : "");
@@ -62,11 +67,13 @@ World make_world(uint64_t seed) {
   world.scorer->score_batch(world.views.data(), kTexts, world.scores.data());
   world.scorer->score_embeddings(world.embeddings.data(), kTexts, world.embedding_scores.data());
   world.model->logits(world.embeddings.data(), kTexts, world.logits.data());
+  world.gains.resize(kTexts);
+  world.experts->gains(world.views.data(), nullptr, 0, kTexts, world.gains.data());
   return world;
 }
 
 // One operation; whether it gave the expected bits.
-bool operate(const World& world, Random& random, text::Workspace& workspace) {
+bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
   const size_t first = random() % kTexts;
   const size_t count = 1 + random() % (kTexts - first);
   std::vector<float> out(count * kDim);
@@ -74,7 +81,7 @@ bool operate(const World& world, Random& random, text::Workspace& workspace) {
     return std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count * width),
                       expected.begin() + static_cast<std::ptrdiff_t>(first * width));
   };
-  switch (random() % 12) {
+  switch (random() % 14) {
     case 0:
       world.scorer->score_batch(&world.views[first], count, out.data());
       return equals(world.scores, 1);
@@ -90,8 +97,15 @@ bool operate(const World& world, Random& random, text::Workspace& workspace) {
     case 4:
       set_num_threads(1 + random() % 4);
       return true;
+    case 5: {
+      std::vector<double> gains(count);
+      world.experts->gains(&world.views[first], nullptr, 0, count, gains.data());
+      return std::equal(gains.begin(), gains.end(), &world.gains[first]);
+    }
+    case 6:
+      return world.experts->gain(world.views[first], workspace) == world.gains[first];
     default:
-      return world.scorer->score(world.views[first], workspace) == world.scores[first];
+      return world.scorer->score(world.views[first], workspace.text) == world.scores[first];
   }
 }
 
@@ -108,7 +122,7 @@ int main() {
     for (uint64_t t = 0; t < kThreads; ++t) {
       threads.emplace_back([&, t] {
         Random random(seed * kThreads + t);
-        text::Workspace workspace;
+        ExpertsWorkspace workspace;
         for (int i = 0; i < kOperations; ++i) {
           if (!operate(world, random, workspace)) ++wrong;
         }

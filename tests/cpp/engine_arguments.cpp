@@ -5,9 +5,11 @@
 #include <vector>
 
 #include "check.h"
+#include "routing/domain_experts.h"
 #include "routing/linear_scorer.h"
 #include "routing/matrix_factorization.h"
 #include "runtime/error.h"
+#include "small_experts.h"
 #include "small_vocabulary.h"
 
 namespace {
@@ -99,8 +101,88 @@ long long check_matrix_factorization() {
   return 14;
 }
 
+long long check_domain_experts() {
+  using Parameters = DomainExpertsParameters;
+  const auto good = random_experts(3, 1, 2, 1);
+  const DomainExperts alone(nullptr, good);
+  CHECK(alone.domains() == 3 && alone.experts() == 4 && alone.dim() == 2);
+  constexpr std::vector<float> Parameters::* kArrays[] = {
+      &Parameters::surface_mean,   &Parameters::surface_scale,      &Parameters::classifier_bias,
+      &Parameters::expert_bias,    &Parameters::classifier_surface, &Parameters::classifier_embedding,
+      &Parameters::expert_mean,    &Parameters::expert_scale,       &Parameters::expert_surface,
+      &Parameters::gate_bias,      &Parameters::expert_embedding,   &Parameters::gate_surface,
+      &Parameters::gate_embedding, &Parameters::gate_ramp,          &Parameters::density_scale,
+      &Parameters::density_ramp};
+  for (const auto array : kArrays) {
+    auto shorter = good;
+    (shorter.*array).pop_back();
+    CHECK_THROWS(DomainExperts(nullptr, shorter), InvalidArgument);
+    for (const float bad : {kNaN, kInfinity}) {
+      auto broken = good;
+      (broken.*array).back() = bad;
+      CHECK_THROWS(DomainExperts(nullptr, broken), InvalidArgument);
+    }
+  }
+  for (const auto array : {&Parameters::surface_scale, &Parameters::expert_scale, &Parameters::expert_surface,
+                           &Parameters::classifier_surface, &Parameters::expert_bias}) {
+    auto huge = good;
+    (huge.*array).front() = kMax;
+    CHECK_THROWS(DomainExperts(nullptr, huge), InvalidArgument);
+  }
+  auto flat = good;
+  flat.gate_ramp = {1.0F, 1.0F};
+  CHECK_THROWS(DomainExperts(nullptr, flat), InvalidArgument);
+  auto none = good;
+  none.domains = 0;
+  CHECK_THROWS(DomainExperts(nullptr, none), InvalidArgument);
+  CHECK_THROWS(DomainExperts(encoder(), random_experts(3, 0, 5, 1)), InvalidArgument);
+
+  ExpertsWorkspace workspace;
+  CHECK_THROWS(alone.gain("a", workspace), InvalidArgument);
+  const std::string_view texts[2] = {"a", "want b"};
+  double out[2];
+  for (const float bad : {kNaN, kInfinity, kMax}) {
+    const float rows[2][2] = {{0, 0}, {bad, bad}};
+    CHECK_THROWS(alone.gains(texts, rows[0], 0, 2, out), InvalidArgument);
+  }
+  alone.gains(nullptr, nullptr, 0, 0, out);
+
+  // Scores: the gain itself up to .9, strictly increasing beyond, inside [0, 1].
+  CHECK(DomainExperts::score_of(0) == 0.5F && DomainExperts::score_of(0.5) == 0.75F);
+  CHECK(DomainExperts::score_of(-0.9) == 0.05F);
+  float last = -1;
+  for (double gain = -3; gain <= 3; gain += 1e-3) {
+    const float score = DomainExperts::score_of(gain);
+    CHECK(score > last && score < 1);
+    last = score;
+  }
+  CHECK(DomainExperts::score_of(1e30) == 1.0F && DomainExperts::score_of(-1e30) == 0.0F);
+
+  // Weights add up to one without gold, and gold takes no more than all of it.
+  const auto check_weights = [&](size_t gold, uint64_t seed) {
+    const DomainExperts experts(encoder(), random_experts(4, gold, 2, seed));
+    const size_t n = experts.experts();
+    std::vector<double> weights(2 * n), gains(2 * n);
+    experts.mixture(texts, nullptr, 0, 2, weights.data(), gains.data());
+    for (size_t i = 0; i < 2; ++i) {
+      double sum = 0, taken = 0, gain = 0;
+      for (size_t k = 0; k < n; ++k) {
+        const double w = weights[i * n + k];
+        CHECK(w >= 0 && w <= 1.0000001);
+        (k < 4 ? sum : taken) += w;
+        gain += w * gains[i * n + k];
+      }
+      CHECK(std::abs(sum - (1 - taken / 2)) < 1e-6 && taken <= 1.0000001);
+      CHECK(std::abs(gain - experts.gain(texts[i], workspace)) < 1e-12);
+    }
+  };
+  for (uint64_t seed = 0; seed < 50; ++seed) check_weights(seed % 4, seed);
+  return 6200;
+}
+
 }  // namespace
 
 int main() {
-  return summary("engine arguments", check_encoder() + check_linear_scorer() + check_matrix_factorization());
+  return summary("engine arguments",
+                 check_encoder() + check_linear_scorer() + check_matrix_factorization() + check_domain_experts());
 }

@@ -56,7 +56,7 @@ extern "C" void on_fault(int) {
 
 long long check_level(const KernelTable& kernels) {
   constexpr size_t kBytes = kMostRows * kLongest * sizeof(float);
-  GuardedBuffer first(kBytes), second(kBytes), third(kBytes), fourth(kBytes);
+  GuardedBuffer first(kBytes), second(kBytes), third(kBytes), fourth(kBytes), fifth(kBytes), sixth(kBytes);
   long long cases = 0;
   const auto now = [&](const char* kernel, size_t rows, size_t n, Edge edge) {
     std::snprintf(place, sizeof place, "%s, level %d, %zu rows, length %zu, %s\n", kernel,
@@ -77,6 +77,20 @@ long long check_level(const KernelTable& kernels) {
       kernels.add_scaled_i8(first.at<int8_t>(edge, n), 0.5F, second.at<float>(edge, n), n);
       now("sigmoid_f32", 1, n, edge);
       kernels.sigmoid_f32(second.at<float>(edge, n), third.at<float>(edge, n), n);
+      const int32_t order[] = {2, 0, 1};
+      for (size_t rows = 0; rows <= kMostRows; ++rows) {
+        now("sum_rows_f32", rows, n, edge);
+        kernels.sum_rows_f32(first.at<float>(edge, kMostRows * n), n, order, rows, fifth.at<double>(edge, n));
+        if (n % 16 != 0) continue;
+        now("add_clipped_f32", rows, n, edge);
+        kernels.add_clipped_f32(sixth.at<float>(edge, rows), rows, first.at<float>(edge, rows * n),
+                                second.at<float>(edge, rows * n), third.at<float>(edge, rows * n),
+                                fourth.at<float>(edge, n), n, fifth.at<float>(edge, n));
+      }
+      if (n > fastroute::kernels::kTextBlock) continue;
+      now("classify_text", 1, n, edge);
+      kernels.classify_text(first.at<unsigned char>(edge, n), n,
+                            fifth.at<uint64_t>(edge, fastroute::kernels::kTextClasses));
     }
   }
   return cases;

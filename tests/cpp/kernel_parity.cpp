@@ -1,7 +1,10 @@
 // kernels.h promises the same bits at every level. NaN may differ in its payload only.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
+#include <type_traits>
 #include <vector>
 
 #include "check.h"
@@ -11,11 +14,15 @@
 namespace {
 
 using fastroute::kernels::KernelTable;
+using fastroute::kernels::kTextBlock;
+using fastroute::kernels::kTextClasses;
 using namespace fastroute::tests;
 
-bool alike(const std::vector<float>& a, const std::vector<float>& b) {
+template <class T>
+bool alike(const std::vector<T>& a, const std::vector<T>& b) {
+  using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
   for (size_t i = 0; i < a.size(); ++i) {
-    if (std::isnan(a[i]) ? !std::isnan(b[i]) : std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i])) {
+    if (std::isnan(a[i]) ? !std::isnan(b[i]) : std::bit_cast<Bits>(a[i]) != std::bit_cast<Bits>(b[i])) {
       return false;
     }
   }
@@ -24,7 +31,9 @@ bool alike(const std::vector<float>& a, const std::vector<float>& b) {
 
 // All outputs of one level for the same inputs.
 struct Outputs {
-  std::vector<float> dots, scaled_dots, sums, sigmoids;
+  std::vector<float> dots, scaled_dots, sums, sigmoids, clipped;
+  std::vector<double> row_sums;
+  std::vector<uint64_t> masks;
 };
 
 Outputs run(const KernelTable& kernels, Kind kind, size_t n, uint64_t seed) {
@@ -34,11 +43,26 @@ Outputs run(const KernelTable& kernels, Kind kind, size_t n, uint64_t seed) {
   const auto v = numbers(kind, n, random);
   const auto small_rows = bytes(kRows * n, random);
   const auto scales = numbers(kind, kRows, random);
-  Outputs out{std::vector<float>(kRows), std::vector<float>(kRows), numbers(kind, n, random), std::vector<float>(n)};
+  const size_t lanes = n / 16 * 16;
+  const auto means = numbers(kind, kRows * lanes, random);
+  const auto factors = numbers(kind, kRows * lanes, random);
+  const auto weights = numbers(kind, kRows * lanes, random);
+  auto most = numbers(Kind::kOrdinary, lanes, random);
+  for (float& x : most) x = std::abs(x);
+  Outputs out{std::vector<float>(kRows),          std::vector<float>(kRows),
+              numbers(kind, n, random),           std::vector<float>(n),
+              numbers(kind, lanes, random),       std::vector<double>(n),
+              std::vector<uint64_t>(kTextClasses)};
   kernels.dot_rows_f32(rows.data(), kRows, v.data(), n, out.dots.data());
   kernels.dot_rows_i8(small_rows.data(), scales.data(), kRows, v.data(), n, out.scaled_dots.data());
   kernels.add_scaled_i8(small_rows.data(), scales[0], out.sums.data(), n);
   kernels.sigmoid_f32(v.data(), out.sigmoids.data(), n);
+  kernels.add_clipped_f32(scales.data(), kRows, means.data(), factors.data(), weights.data(), most.data(), lanes,
+                          out.clipped.data());
+  const int32_t order[] = {2, 0, 1, 1, 2};
+  kernels.sum_rows_f32(rows.data(), n, order, std::size(order), out.row_sums.data());
+  kernels.classify_text(reinterpret_cast<const unsigned char*>(small_rows.data()), n % (kTextBlock + 1),
+                        out.masks.data());
   return out;
 }
 
@@ -54,10 +78,31 @@ long long compare(const KernelTable& scalar, const KernelTable& wide) {
       CHECK(alike(expected.scaled_dots, found.scaled_dots));
       CHECK(alike(expected.sums, found.sums));
       CHECK(alike(expected.sigmoids, found.sigmoids));
-      cases += 4;
+      CHECK(alike(expected.clipped, found.clipped));
+      CHECK(alike(expected.row_sums, found.row_sums));
+      CHECK(expected.masks == found.masks);
+      cases += 7;
     }
   }
   return cases;
+}
+
+// Every byte at every place of a block, alone.
+long long compare_bytes(const KernelTable& scalar, const KernelTable& wide) {
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    for (size_t i = 0; i < kTextBlock; ++i) {
+      unsigned char text[kTextBlock] = {};
+      text[i] = static_cast<unsigned char>(byte);
+      for (const size_t n : {i, i + 1, kTextBlock}) {
+        uint64_t expected[kTextClasses];
+        uint64_t found[kTextClasses];
+        scalar.classify_text(text, n, expected);
+        wide.classify_text(text, n, found);
+        CHECK(std::equal(expected, expected + kTextClasses, found));
+      }
+    }
+  }
+  return 256 * static_cast<long long>(kTextBlock) * 3;
 }
 
 // Scores of random embeddings: no level may put one on the other side of a threshold.
@@ -93,7 +138,7 @@ long long count_flips(const std::vector<const KernelTable*>& levels) {
 int main() {
   const auto levels = available_levels();
   long long cases = 0;
-  for (const KernelTable* wide : levels) cases += compare(*levels[0], *wide);
+  for (const KernelTable* wide : levels) cases += compare(*levels[0], *wide) + compare_bytes(*levels[0], *wide);
   cases += count_flips(levels);
   std::printf("levels: %zu\n", levels.size());
   return summary("parity", cases);
