@@ -37,7 +37,7 @@ AT_LOADING = {
     "loading": {"artifact", "builtin", "errors"},
     "batch": {"artifact", "errors", "policies"},
     "tables": {"errors"},
-    "training": {"artifact", "encoders", "errors", "tables"},
+    "training": {"_core", "artifact", "encoders", "errors", "tables"},
     "calibration": {"batch", "errors", "policies", "tables"},
     "contamination": {"artifact", "batch", "encoders", "errors"},
     "leaderboard": {"errors", "tables", "training"},  # training for its tables of battles
@@ -52,6 +52,7 @@ LATER = {
     "loading": {"encoders", "routers"},
     "routers": {"training"},
     "evaluation": {"training"},
+    "training": {"evaluation"},  # for figures on held-out prompts
     "cli": {
         "artifact",
         "batch",

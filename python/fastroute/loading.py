@@ -24,6 +24,7 @@ DEFAULT_ROUTER = "mf"
 ENTRY_POINTS = "fastroute.routers"
 
 _KINDS = {
+    "experts": "fastroute.routers.experts:ExpertsRouter",
     "mf": "fastroute.routers.matrix_factorization:MatrixFactorizationRouter",
     "random": "fastroute.routers.random:RandomRouter",
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastroute.cli.exits import DONE
-from fastroute.cli.parsing import add_command, unit_interval
+from fastroute.cli.parsing import add_command, positive_number, unit_interval, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,8 @@ Measure routers on questions that both models of a pair answered. The table has 
 cheapest share of strong calls, and dollars per 1,000 requests, that keep 95% of the strong model's quality; in
 brackets are 95% bootstrap intervals over questions. Random, the oracle (which knows the results), always-strong
 and always-weak are always shown, and beside them the figures of RouteLLM's paper. A router is marked (gold) where
-its artifact says that it was trained with gold labels of the benchmark, and (file) where on one of its files.
+its artifact says that it was trained with gold labels of the benchmark, and (file) where on one of its files; the
+questions of its gold labels are left out, for all routers.
 
 --data is RouteLLM's folder routellm/evals, or a checkout of its repository; for --benchmark outcomes a Parquet
 file with the columns prompt, model, score and, where there are, cost and domain (or benchmark).
@@ -74,8 +75,10 @@ def add_parser(subparsers: Subparsers) -> None:
     measured.add_argument(
         "--keep", type=unit_interval, default=0.95, metavar="Q", help="part of the strong quality (default: 0.95)"
     )
-    measured.add_argument("--resamples", type=_positive, default=2000, metavar="N", help="bootstrap (default: 2000)")
-    measured.add_argument("--seed", type=_whole, default=0, metavar="N", help="bootstrap and random (default: 0)")
+    measured.add_argument(
+        "--resamples", type=positive_number, default=2000, metavar="N", help="bootstrap (default: 2000)"
+    )
+    measured.add_argument("--seed", type=whole_number, default=0, metavar="N", help="bootstrap and random (default: 0)")
     measured.add_argument(
         "--per-domain", action="store_true", help="a line per subject or category (always for outcomes)"
     )
@@ -100,11 +103,12 @@ def run(args: argparse.Namespace) -> int:
             import matplotlib as mpl  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(f"fastroute eval needs {error.name}: pip install 'fastroute[eval]'") from error
-    from fastroute.evaluation import evaluate
+    from fastroute.evaluation import evaluate, without_gold_prompts
     from fastroute.evaluation.metrics import ROUTER_DOLLARS
 
     benchmark = _read(args)
     routers, manifests = _load(args, benchmark)
+    benchmark = without_gold_prompts(benchmark, routers)
     with progress_bar("resampling") as progress:
         evaluation = evaluate(
             benchmark,
@@ -371,17 +375,4 @@ def _price(text: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a price, 0 or more")
-    return value
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    value = _whole(text)
-    if not value:
-        raise argparse.ArgumentTypeError("'0' is not a whole number, 1 or more")
     return value

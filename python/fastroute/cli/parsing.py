@@ -89,3 +89,18 @@ def unit_interval(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
+
+
+def whole_number(text: str) -> int:
+    """Parse an option's whole number, 0 or more."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
+    return int(text)
+
+
+def positive_number(text: str) -> int:
+    """Parse an option's whole number, 1 or more."""
+    value = whole_number(text)
+    if not value:
+        raise argparse.ArgumentTypeError("'0' is not a whole number, 1 or more")
+    return value

@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING
 
 from fastroute.cli.parsing import add_command
 from fastroute.cli.routers import add_router_options, load_router
-from fastroute.errors import DataError
+from fastroute.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import argparse
 
     from fastroute import Decision
     from fastroute.cli.parsing import Subparsers
+    from fastroute.routers import Explanation, Router
+
+_LEAST_WEIGHT = 0.005  # of a domain that is shown
+_FEATURES_SHOWN = 6
 
 _EXAMPLES = """
 fastroute route "Prove that the square root of 2 is irrational"
 fastroute route --threshold 0.3 "What is the capital of France?"
+fastroute route --explain "What is 17 * 23?"
 fastroute route --json - < prompt.txt
 fastroute route -- "-1 or 1?"
 """
@@ -35,6 +40,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("prompt", metavar="PROMPT", help="the prompt, or - to read it from stdin")
     parser.add_argument("--json", action="store_true", help="print the decision as one JSON object")
+    parser.add_argument("--explain", action="store_true", help="say what the score is made of")
     add_router_options(parser)
 
 
@@ -43,8 +49,22 @@ def run(args: argparse.Namespace) -> int:
     router = load_router(args)
     prompt = _read_prompt() if args.prompt == "-" else args.prompt
     decision = router.route(prompt, threshold=args.threshold)
-    print(_as_json(decision) if args.json else _as_text(decision, router.strong, router.weak))
+    explanation = _explained(router, prompt) if args.explain else None
+    if args.json:
+        print(_as_json(decision, explanation))
+    else:
+        print(_as_text(decision, router.strong, router.weak))
+        if explanation is not None:
+            print(_explanation_text(explanation))
     return 0
+
+
+def _explained(router: Router, prompt: str) -> Explanation:
+    explain = getattr(router, "explain", None)
+    if explain is None:
+        raise InvalidArgumentError(f"--explain: a router of kind {router.kind!r} can't say; experts can")
+    explanation: Explanation = explain(prompt)
+    return explanation
 
 
 def _read_prompt() -> str:
@@ -65,11 +85,28 @@ def _as_text(decision: Decision, strong: str, weak: str) -> str:
     )
 
 
-def _as_json(decision: Decision) -> str:
+def _explanation_text(explanation: Explanation) -> str:
+    lines = [f"\nexpected gain {explanation.gain:+.4f}, from", "  weight    gain  domain"]
+    lines += [
+        f"  {share.weight:6.1%} {share.gain:+.4f}  {share.domain}"
+        for share in explanation.domains
+        if share.weight >= _LEAST_WEIGHT
+    ]
+    lines += ["what moved it most", "  effect   feature"]
+    for feature in explanation.features[:_FEATURES_SHOWN]:
+        value = "" if feature.value is None else f" = {feature.value:.4g}"
+        lines.append(f"  {feature.effect:+.4f}  {feature.feature}{value}")
+    return "\n".join(lines)
+
+
+def _as_json(decision: Decision, explanation: Explanation | None) -> str:
     import dataclasses
     import json
 
-    return json.dumps(dataclasses.asdict(decision) | {"score": _shortest(decision.score)})
+    fields = dataclasses.asdict(decision) | {"score": _shortest(decision.score)}
+    if explanation is not None:
+        fields["explanation"] = dataclasses.asdict(explanation)
+    return json.dumps(fields)
 
 
 def _shortest(score: float) -> float:

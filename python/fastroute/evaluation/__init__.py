@@ -8,6 +8,8 @@ bootstrap
     95% intervals over questions; paired differences of routers.
 benchmarks, outcomes
     RouteLLM's MMLU, GSM8K and MT-Bench files; any table of prompt, model and score.
+gold
+    Leaves out what a router's gold labels were.
 evaluate
     Routers on a benchmark, beside random, the oracle, always-strong and always-weak.
 paper
@@ -28,6 +30,7 @@ from fastroute.evaluation.evaluate import (
     RouterResult,
     evaluate,
 )
+from fastroute.evaluation.gold import without_gold_prompts
 from fastroute.evaluation.metrics import Curve, Metrics, Outcomes, curve_of, measure
 from fastroute.evaluation.outcomes import read_outcomes
 
@@ -48,4 +51,5 @@ __all__ = [
     "measure",
     "read_benchmark",
     "read_outcomes",
+    "without_gold_prompts",
 ]

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from fastroute.routers.experts import ExpertsRouter
+from fastroute.routers.explanation import DomainShare, Explanation, FeatureEffect
 from fastroute.routers.matrix_factorization import MatrixFactorizationRouter
 from fastroute.routers.protocol import Router
 from fastroute.routers.random import RandomRouter
 
-__all__ = ["MatrixFactorizationRouter", "RandomRouter", "Router"]
+__all__ = [
+    "DomainShare",
+    "ExpertsRouter",
+    "Explanation",
+    "FeatureEffect",
+    "MatrixFactorizationRouter",
+    "RandomRouter",
+    "Router",
+]

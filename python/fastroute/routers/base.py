@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 from fastroute import builtin
-from fastroute.artifact import ENCODER, Artifact, bundled, read_artifact
+from fastroute.artifact import ENCODER, Artifact, bundled, read_artifact, safetensors
 from fastroute.encoders import Encoder, StaticEncoder, load_encoder
 from fastroute.errors import (
     ArtifactCorruptError,
@@ -28,7 +28,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-__all__ = ["STRONG", "WEAK", "BaseRouter", "encoder_of", "encoder_reference", "model_index", "threshold_of"]
+__all__ = [
+    "STRONG",
+    "WEAK",
+    "BaseRouter",
+    "encoder_of",
+    "encoder_reference",
+    "model_index",
+    "model_of",
+    "names_of",
+    "threshold_of",
+    "untrained",
+    "weights_of",
+]
 
 # The pair of RouteLLM's paper, which everything that takes a pair starts from.
 STRONG: Final = "gpt-4-1106-preview"
@@ -169,6 +181,63 @@ def model_index(models: Sequence[str], name: object, argument: str) -> int:
         f"{argument}: found {name!r}, which this router does not know; the nearest of its {len(models)} models: "
         f"{nearest}"
     )
+
+
+def untrained() -> InvalidArgumentError:
+    """Say that a router has not been trained."""
+    return InvalidArgumentError("router: it is not trained yet; call fit, or fastroute.load a trained one")
+
+
+def model_of(artifact: Artifact, role: str) -> str:
+    """Read the strong or the weak model in a manifest."""
+    name = artifact.manifest.get(role)
+    if not isinstance(name, str):
+        raise ArtifactCorruptError(f"{artifact.path}: {role} is {name!r}; the name of a model is needed")
+    return name
+
+
+def names_of(artifact: Artifact, member: str, *, fewest: int = 1) -> tuple[str, ...]:
+    """Read a list of distinct names in a manifest."""
+    names = artifact.manifest.get(member)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ArtifactCorruptError(f"{artifact.path}: {member} is {type(names).__name__}; a list of names is needed")
+    if len(set(names)) != len(names) or len(names) < fewest:
+        raise ArtifactCorruptError(
+            f"{artifact.path}: {member} lists {len(names)} names; {fewest} or more distinct ones are needed"
+        )
+    return tuple(names)
+
+
+def weights_of(
+    artifact: Artifact, file: str, axes_of: Mapping[str, tuple[str, ...]], extents: Mapping[str, int | None]
+) -> tuple[dict[str, NDArray[np.float32]], Mapping[str, NDArray[Any]]]:
+    """Read float32 tensors of a file of an artifact; each is a copy, since a view would keep the whole file in memory.
+
+    Parameters
+    ----------
+    file
+        Its name.
+    axes_of
+        Tensor's name to the names of its axes.
+    extents
+        Length of each axis; None for one that the first tensor that has it tells.
+
+    Returns
+    -------
+    tuple
+        The tensors, and all that the file holds.
+    """
+    if file not in artifact.files:
+        raise ArtifactCorruptError(f"{artifact.path}: its manifest lists no {file}, which this router has")
+    source = str(artifact.path / file)
+    tensors = safetensors.decode(artifact.files[file], source=source)
+    lengths, weights = dict(extents), {}
+    for name, axes in axes_of.items():
+        shape = [lengths[axis] for axis in axes]
+        found = safetensors.expect_tensor(tensors, name, source=source, dtype="float32", shape=shape)
+        lengths.update(zip(axes, found.shape, strict=True))
+        weights[name] = found.copy()
+    return weights, tensors
 
 
 def threshold_of(artifact: Artifact) -> Threshold:

@@ -8,7 +8,7 @@ files
     Parquet, JSON lines, CSV and TSV.
 """
 
-from fastroute.tables.columns import Labels, Table, as_table, text_key
+from fastroute.tables.columns import Labels, Table, as_table, prompt_hashes, text_key
 from fastroute.tables.files import SUFFIXES, read_table
 
-__all__ = ["SUFFIXES", "Labels", "Table", "as_table", "read_table", "text_key"]
+__all__ = ["SUFFIXES", "Labels", "Table", "as_table", "prompt_hashes", "read_table", "text_key"]

@@ -12,9 +12,11 @@ import numpy as np
 from fastroute.errors import DataError, InvalidTypeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-__all__ = ["Labels", "Table", "as_table", "text_key"]
+__all__ = ["Labels", "Table", "as_table", "prompt_hashes", "text_key"]
 
 _WORDS: Final = {"true": 1.0, "false": 0.0}
 _SHOWN: Final = 20  # names of columns in a message
@@ -192,6 +194,12 @@ def as_table(data: object, name: str) -> Table:
 def text_key(text: str) -> str:
     """Make a key for a prompt that has no `prompt_id`: 16 hexadecimal digits of SHA-1."""
     return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:16]
+
+
+def prompt_hashes(prompts: Iterable[str]) -> NDArray[np.uint64]:
+    """First 8 bytes of the SHA-256 of each prompt, sorted: enough to know it again, and not to read it."""
+    digests = (hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest() for prompt in prompts)
+    return np.array(sorted({int.from_bytes(digest[:8], "big") for digest in digests}), np.uint64)
 
 
 def _factorize(values: Any) -> tuple[list[Any], NDArray[np.int64]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastroute.cli.parsing import Parser, add_command
-from fastroute.cli.train import mf
+from fastroute.cli.train import experts, mf
 
 if TYPE_CHECKING:
     import argparse
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from fastroute.cli.parsing import Subparsers
 
 # By the name on the command line, in the order of the help text.
-KINDS = {"mf": mf}
+KINDS = {"experts": experts, "mf": mf}
 
 _EXAMPLES = """
-fastroute train mf --preferences preferences.parquet --outcomes outcomes.parquet -o my-router
-fastroute train mf --preferences votes.jsonl --strong my-large --weak my-small -o my-router --seed 7
+fastroute train experts --outcomes graded.csv --strong my-large --weak my-small -o my-router
+fastroute train mf --preferences preferences.parquet --outcomes outcomes.parquet -o my-mf
 fastroute route --router my-router 'What is 2 + 2?'
 """
 
@@ -28,7 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "train",
         run,
-        summary="train a router on battles and outcomes",
+        summary="train a router on scores or battles",
         description="Train a router and write its artifact. Needs pip install 'fastroute[train]'.",
         examples=_EXAMPLES,
     )

@@ -1,0 +1,293 @@
+"""The experts recipe: standardise, sort prompts into domains, learn in each what the strong side gains.
+
+Each side of a domain gets a ridge regression of its own on centred targets, once on the surface features and once on
+surface and embedding, and the two views are averaged. What tells domains apart (their means) is dropped: it compares
+sources, not prompts. The figures on held-out prompts come from five fits that never saw them.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastroute import _core
+from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
+from fastroute.tables import prompt_hashes
+from fastroute.training.experts.domains import clusters_for, clusters_of
+from fastroute.training.experts.gold import GoldExpert, GoldLabels, fit_gold
+from fastroute.training.experts.linear import Features, Standardisation, fold_of
+from fastroute.training.experts.model import Model, Training, parameters_of, penalties_of, train
+from fastroute.training.experts.plan import Plan, check_prior
+from fastroute.training.experts.rows import Comparison, Rows, comparisons_of, prior_of, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fastroute.training.experts.tasks import Task
+    from fastroute.training.progress import Progress
+
+    Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+
+__all__ = ["ExpertsFit", "HeldOut", "fit_experts"]
+
+FEWEST = 20  # prompts
+_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """One task's prompts and the gain that fits without them expect.
+
+    Attributes
+    ----------
+    task, domain
+        Names; for a gold set both are the set's.
+    strong_models, weak_models
+        Its tiers.
+    strong, weak, gain
+        (n,) float64.
+    """
+
+    task: str
+    domain: str
+    strong_models: tuple[str, ...]
+    weak_models: tuple[str, ...]
+    strong: NDArray[np.float64]
+    weak: NDArray[np.float64]
+    gain: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertsFit:
+    """What training found.
+
+    Attributes
+    ----------
+    domains
+        K names; a row of the arrays each.
+    gold
+        Names of the G gold sets.
+    parameters
+        Arrays by name, float32, as `fastroute._core.DomainExperts` takes them.
+    strong_models, weak_models
+        All models of the tiers, sorted.
+    threshold
+        Sends half of the traffic that the prior expects to the strong model, going by held-out prompts.
+    held_out
+        For each task, then each gold set.
+    prior
+        (K,) shares of traffic.
+    classified
+        Share of held-out prompts whose most likely domain is theirs.
+    penalties
+        For each domain the ridge penalties of strong and weak: on the surface, then with the embedding.
+    rows
+        Scored prompts, and prompts that taught the classifier alone.
+    gold_keys
+        (n,) uint64 hashes of all gold prompts (`fastroute.tables.prompt_hashes`).
+    """
+
+    domains: tuple[str, ...]
+    gold: tuple[str, ...]
+    parameters: Mapping[str, NDArray[np.float32]]
+    strong_models: tuple[str, ...]
+    weak_models: tuple[str, ...]
+    threshold: float
+    held_out: tuple[HeldOut, ...]
+    prior: NDArray[np.float64]
+    classified: float
+    penalties: Mapping[str, tuple[float, ...]]
+    rows: tuple[int, int]
+    gold_keys: NDArray[np.uint64]
+
+
+def fit_experts(
+    tasks: Sequence[Task],
+    embed: Embed,
+    *,
+    pair: tuple[str, str],
+    plan: Plan | None = None,
+    clusters: int | None = None,
+    chat_prompts: Mapping[str, str] | None = None,
+    gold: Sequence[GoldLabels] = (),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ExpertsFit:
+    """Fit the experts of a pair of models.
+
+    Parameters
+    ----------
+    tasks
+        Scores of models on prompts.
+    embed
+        Prompts to float32 embeddings (n, d).
+    pair
+        The strong and the weak model; both must have been scored somewhere.
+    plan
+        Domains, priors and tiers. Without domains each task is one.
+    clusters
+        Sort prompts into this many clusters instead; 0 for as many as there are prompts for. The default where
+        there is a single task and no plan.
+    chat_prompts
+        Key to text of prompts without scores that teach the classifier what the domain "chat" looks like.
+    gold
+        Labels of the pair itself, a gold expert each.
+    seed
+        Of folds, draws and clusters. Same input, seed and versions, same bits on one machine.
+    progress
+        Called with (fits done, fits in all).
+
+    Raises
+    ------
+    DataError
+        Fewer than 20 scored prompts, a plan whose names the data lack, or a gold set too small.
+    InvalidArgumentError
+        `clusters` beside a plan with domains, or a prior for a domain that is not there.
+    MissingDependencyError
+        scikit-learn is not installed.
+    """
+    plan = plan or Plan()
+    if clusters is not None and plan.domains:
+        raise InvalidArgumentError("clusters: not allowed beside a plan that names domains")
+    with _one_blas_thread():
+        comparisons = comparisons_of(tasks, plan, pair)
+        if clusters is None and len(comparisons) == 1 and not plan.domains and not chat_prompts:
+            clusters = 0
+        training = _training(comparisons, embed, plan, clusters, chat_prompts or {}, seed)
+        return _fit(training, comparisons, embed, pair, gold, progress)
+
+
+def _training(  # noqa: PLR0917 - arguments of fit_experts
+    comparisons: Sequence[Comparison],
+    embed: Embed,
+    plan: Plan,
+    clusters: int | None,
+    chat_prompts: Mapping[str, str],
+    seed: int,
+) -> Training:
+    rows, domains = rows_of(comparisons, chat_prompts)
+    scored = int(rows.scored.sum())
+    if scored < FEWEST:
+        raise DataError(f"outcomes: found {scored} prompts with scores of both sides, needed: {FEWEST} or more")
+    features = _features(rows.prompts, embed)
+    if clusters is not None:
+        standard = Standardisation.of(features)(features)
+        domain, domains = clusters_of(standard, rows.prompts, clusters or clusters_for(scored), seed)
+        rows = replace(rows, domain=domain)
+    check_prior(plan, domains)
+    return Training(rows, features, fold_of(rows.keys, seed), domains, plan, seed)
+
+
+def _fit(  # noqa: PLR0917 - arguments of fit_experts
+    training: Training,
+    comparisons: Sequence[Comparison],
+    embed: Embed,
+    pair: tuple[str, str],
+    gold: Sequence[GoldLabels],
+    progress: Progress | None,
+) -> ExpertsFit:
+    rows, features, domains = training.rows, training.features, training.domains
+    prior = prior_of(rows, training.plan, domains)
+    steps = _FOLDS + 1 + len(gold)
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, steps)
+
+    gain, right = np.zeros(len(rows.keys)), np.zeros(len(rows.keys), np.bool_)
+    for fold in range(_FOLDS):
+        held = training.folds == fold
+        if held.any() and len(np.unique(rows.domain[~held])) == len(domains):
+            gain[held], right[held] = _predict(train(training.take(~held)), prior, training.take(held))
+        advance()
+    model = train(training)
+    advance()
+    experts: list[GoldExpert] = []
+    for labels in gold:
+        experts.append(fit_gold(labels, _features(labels.prompts, embed), features, model.standard, training.seed))
+        advance()
+    return ExpertsFit(
+        domains=domains,
+        gold=tuple(labels.name for labels in gold),
+        parameters=parameters_of(replace(model, gold=tuple(experts)), prior),
+        strong_models=_together(each.sides.strong_models for each in comparisons),
+        weak_models=_together(each.sides.weak_models for each in comparisons),
+        threshold=_threshold(gain, rows, prior),
+        held_out=(*_held_out(comparisons, rows, domains, gain), *_gold_held_out(gold, experts, pair)),
+        prior=prior,
+        classified=float(right.mean()),
+        penalties={domain: penalties_of(expert) for domain, expert in zip(domains, model.experts, strict=True)},
+        rows=(int(rows.scored.sum()), int((~rows.scored).sum())),
+        gold_keys=prompt_hashes(prompt for labels in gold for prompt in labels.prompts),
+    )
+
+
+def _features(prompts: Sequence[str], embed: Embed) -> Features:
+    return Features(
+        _core.surface_features(prompts).astype(np.float64), np.asarray(embed(prompts), np.float32).astype(np.float64)
+    )
+
+
+def _predict(model: Model, prior: NDArray[np.float64], held: Training) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Gain of held-out rows, by the native core, and whether the most likely domain is theirs."""
+    native = _core.DomainExperts(None, **parameters_of(model, prior))
+    weights, gains = native.mixture(held.rows.prompts, np.ascontiguousarray(held.features.embedding, np.float32))
+    return (weights * gains).sum(axis=1), weights.argmax(axis=1) == held.rows.domain
+
+
+def _threshold(gain: NDArray[np.float64], rows: Rows, prior: NDArray[np.float64]) -> float:
+    """Score that half of the expected traffic reaches."""
+    counts = np.bincount(rows.domain, minlength=len(prior))
+    weight = (prior / np.maximum(counts, 1))[rows.domain]
+    order = np.argsort(gain, kind="stable")
+    middle = int(np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2))
+    return float(np.clip((1 + gain[order[min(middle, len(order) - 1)]]) / 2, 0.0, 1.0))
+
+
+def _held_out(
+    comparisons: Sequence[Comparison], rows: Rows, domains: tuple[str, ...], gain: NDArray[np.float64]
+) -> list[HeldOut]:
+    found = []
+    for number, each in enumerate(comparisons):
+        mine = rows.task == number
+        found.append(
+            HeldOut(
+                each.task.name,
+                each.domain if each.domain in domains else "",
+                each.sides.strong_models,
+                each.sides.weak_models,
+                rows.strong[mine],
+                rows.weak[mine],
+                gain[mine],
+            )
+        )
+    return found
+
+
+def _gold_held_out(gold: Sequence[GoldLabels], experts: Sequence[GoldExpert], pair: tuple[str, str]) -> list[HeldOut]:
+    return [
+        HeldOut(labels.name, labels.name, pair[:1], pair[1:], labels.strong, labels.weak, expert.held_out)
+        for labels, expert in zip(gold, experts, strict=True)
+    ]
+
+
+def _together(models: Any) -> tuple[str, ...]:
+    return tuple(sorted({model for each in models for model in each}))
+
+
+def _one_blas_thread() -> AbstractContextManager[Any]:
+    """Let sums have one order whatever the number of cores: the same bits."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise MissingDependencyError("training experts needs scikit-learn: pip install 'fastroute[train]'") from error
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits if limits is not None else nullcontext()

@@ -1,0 +1,148 @@
+"""Scores of models on prompts, one matrix for each task: a benchmark, or whatever a column calls one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastroute.errors import DataError
+from fastroute.tables import Labels, Table, as_table
+from fastroute.training.experts.plan import CHAT
+from fastroute.training.outcomes import format_failures
+from fastroute.training.table_parts import PromptColumn, clean_rows, prompt_column, source_column
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["JUDGE_SCORE_COLUMNS", "Task", "tasks_from_judge_scores", "tasks_from_outcomes"]
+
+JUDGE_SCORE_COLUMNS = ("prompt", "model", "score", "prompt_id", "overlap")
+"""Columns that are looked at in a table of judged answers; the first three are needed."""
+
+_LOWEST_MARK, _HIGHEST_MARK = 1.0, 10.0  # MT-Bench's scale
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Scores of models on the prompts of one task.
+
+    Attributes
+    ----------
+    name
+        Such as "mmlu_pro".
+    keys
+        Keys of its n prompts, sorted; what shares a key falls on one side of any split.
+    prompts
+        n texts.
+    models
+        m names, sorted.
+    scores
+        (n, m) float64 in [0, 1]; NaN where a model was not scored, the mean where it was several times.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    prompts: tuple[str, ...]
+    models: tuple[str, ...]
+    scores: NDArray[np.float64]
+
+
+def tasks_from_outcomes(
+    data: object, *, column: str | None = None, score_range: tuple[float, float] = (0.0, 1.0), name: str = "outcomes"
+) -> tuple[tuple[Task, ...], dict[str, int]]:
+    """Tasks of a table with a row per prompt and model.
+
+    Parameters
+    ----------
+    data
+        A table with the columns prompt, model and score; what else is read: prompt_id, source, benchmark, overlap (rows
+        that name an evaluation set are left out), and `column`.
+    column
+        Column that names the task of each row; benchmark, else source, else one task for the table where None.
+    score_range
+        The worst and the best score, which become 0 and 1: (1, 5) for stars. True and false are understood where it
+        is (0, 1).
+    name
+        What errors call the table.
+
+    Returns
+    -------
+    tuple
+        The tasks by name, sorted, and a reason-to-number of rows left out.
+
+    Raises
+    ------
+    DataError
+        A column is missing or a value is not allowed; column and row are named.
+    InvalidTypeError
+        `data` is no table.
+    """
+    table = as_table(data, name)
+    table.require("prompt", "model", "score", *([column] if column else []))
+    low, high = score_range
+    scores = (table.scores("score", low, high) - low) / (high - low)
+    kept, dropped = clean_rows(table)
+    if score_range == (0.0, 1.0):
+        failed = format_failures(table, kept)
+        if failed.any():
+            dropped["format failures"] = int(failed.sum())
+            kept = kept[~failed]
+    names = source_column(table, (column,) if column else ("benchmark", "source"))
+    return _tasks(table, prompt_column(table), names, scores, kept), dropped
+
+
+def tasks_from_judge_scores(data: object, *, name: str = "judge_scores") -> tuple[tuple[Task, ...], dict[str, int]]:
+    """Return the task "chat" of a table of answers that a judge gave marks from 1 to 10.
+
+    Raises
+    ------
+    DataError
+        A column is missing or a value is not allowed; column and row are named.
+    InvalidTypeError
+        `data` is no table.
+    """
+    table = as_table(data, name)
+    table.require("prompt", "model", "score")
+    marks = table.scores("score", _LOWEST_MARK, _HIGHEST_MARK)
+    kept, dropped = clean_rows(table)
+    names = Labels((CHAT,), np.zeros(table.rows, np.int64))
+    scores = (marks - _LOWEST_MARK) / (_HIGHEST_MARK - _LOWEST_MARK)
+    return _tasks(table, prompt_column(table), names, scores, kept), dropped
+
+
+def _tasks(
+    table: Table, prompts: PromptColumn, names: Labels, scores: NDArray[np.float64], kept: NDArray[np.int64]
+) -> tuple[Task, ...]:
+    if not len(kept):
+        raise DataError(f"{table.name}: no rows to train on{' are left' if table.rows else ''}")
+    models = table.labels("model")
+    tasks = []
+    for code, name in sorted(enumerate(names.values), key=lambda pair: pair[1]):
+        rows = kept[names.codes[kept] == code]
+        if len(rows):
+            tasks.append(_task(name, prompts, models, scores, rows))
+    return tuple(tasks)
+
+
+def _task(
+    name: str, prompts: PromptColumn, models: Labels, scores: NDArray[np.float64], rows: NDArray[np.int64]
+) -> Task:
+    used, prompt = np.unique(prompts.keys.codes[rows], return_inverse=True)
+    known, model = np.unique(models.codes[rows], return_inverse=True)
+    by_key = np.array(sorted(range(len(used)), key=lambda i: prompts.keys.values[used[i]]), np.int64)
+    by_name = np.array(sorted(range(len(known)), key=lambda i: models.values[known[i]]), np.int64)
+    cell = prompt * len(known) + model
+    size = len(used) * len(known)
+    count = np.bincount(cell, minlength=size)
+    total = np.bincount(cell, weights=scores[rows], minlength=size)
+    mean = np.full(size, np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return Task(
+        name,
+        tuple(prompts.keys.values[used[i]] for i in by_key),
+        tuple(prompts.texts[used[i]] for i in by_key),
+        tuple(models.values[known[i]] for i in by_name),
+        mean.reshape(len(used), len(known))[np.ix_(by_key, by_name)],
+    )
