@@ -38,6 +38,7 @@ AT_LOADING = {
     "batch": {"artifact", "errors", "policies"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "tables"},
+    "augmentation": {"artifact", "batch", "errors"},
     "calibration": {"batch", "errors", "policies", "tables"},
     "contamination": {"artifact", "batch", "encoders", "errors"},
     "leaderboard": {"errors", "tables", "training"},  # training for its tables of battles
@@ -55,6 +56,7 @@ LATER = {
     "training": {"evaluation"},  # for figures on held-out prompts
     "cli": {
         "artifact",
+        "augmentation",
         "batch",
         "builtin",
         "calibration",

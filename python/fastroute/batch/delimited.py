@@ -79,6 +79,11 @@ class DelimitedReader:
         self._prompt_at = self._header.index(column)
         self.total = total
 
+    @property
+    def header(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._header)
+
     def batches(self) -> Iterator[Batch[list[bytes]]]:
         """Read the rows in batches."""
         pending = PendingRows(self._name)
