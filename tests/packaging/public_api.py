@@ -15,6 +15,7 @@ from types import ModuleType
 MODULES = (
     "fastroute",
     "fastroute.artifact",
+    "fastroute.augmentation",
     "fastroute.batch",
     "fastroute.encoders",
     "fastroute.errors",

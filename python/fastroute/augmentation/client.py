@@ -14,7 +14,6 @@ import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
 from fastroute.augmentation.journal import Completion
 from fastroute.errors import MissingDependencyError
@@ -123,8 +122,8 @@ class ChatClient:
     def _refuse(self, response: _Response) -> NoReturn:
         status = response.status
         if 300 <= status < 400:
-            host = self._cleaned(urlsplit(response.headers.get("Location", "")).netloc)[:_MOST_SHOWN]
-            raise ExchangeError(f"status {status}, a redirect to {host!r}: not followed", transient=False)
+            target = self._cleaned(response.headers.get("Location", ""))[:_MOST_SHOWN]
+            raise ExchangeError(f"status {status}, a redirect to {target!r}: not followed", transient=False)
         raise ExchangeError(
             f"status {status}: {self._shown(response.body)}",
             transient=status in _WORTH_ANOTHER_TRY or status >= 500,

@@ -128,19 +128,19 @@ _TEMPLATE_TOKENS = 128
 
 def _checked_host(url: str) -> str:
     allowed = "allowed: the base of an API, such as https://host/v1"
+    # Before a message shows the URL.
+    if any(mark in url for mark in "@?#"):
+        raise InvalidArgumentError(
+            f"url: found a user, a query or a fragment in it (not shown: it may hold a secret); {allowed}, "
+            "and the name of a variable for the key"
+        )
     if not url.isascii() or not url.isprintable() or " " in url:
         raise InvalidArgumentError(f"url: found {url!r}; {allowed}")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidArgumentError(f"url: found a broken one ({error}); {allowed}") from None
-    # Before a message shows the URL.
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise InvalidArgumentError(
-            f"url: found a user, a query or a fragment in it (not shown: it may hold a secret); {allowed}, "
-            "and the name of a variable for the key"
-        )
+        raise InvalidArgumentError(f"url: found {url!r} ({error}); {allowed}") from None
     if parts.scheme not in ("http", "https") or not host:
         raise InvalidArgumentError(f"url: found {url!r}; {allowed}")
     if parts.path.rstrip("/").endswith("/chat/completions"):

@@ -117,11 +117,11 @@ class Journal:
             os.fsync(self._descriptor)
 
     def _append(self, event: dict[str, Any]) -> None:
-        self.ledger.apply(event)
         line = _line(event)
         with self._reported():
             while line:
                 line = line[os.write(self._descriptor, line) :]
+        self.ledger.apply(event)
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -72,8 +73,9 @@ def read_rows(source: str | os.PathLike[str], columns: Columns, format: str | No
     check_endpoints(source, STANDARD, overwrite=True)
     kind = resolve_format(source, STANDARD, format)
     wanted = {role: getattr(columns, role) or name for role, name in _DEFAULTS.items()}
-    if len({columns.prompt, *wanted.values()}) < 4:
-        raise InvalidArgumentError(f"columns: found {columns}; allowed: four different names")
+    names = [columns.prompt, *wanted.values()]
+    if len(set(names)) < len(names):
+        raise InvalidArgumentError(f"columns: found {name_columns(names)}; allowed: four different names")
     with open_source(source, seekable=kind == "parquet") as opened:
         reader = open_reader(
             kind, opened.stream, name=opened.name, column=columns.prompt, added=NoColumns(), size=opened.size
@@ -115,8 +117,8 @@ class _Cells:
         if self._kind == "jsonl":
             return [_DECODER.decode(raw.decode()) for raw in batch.payload]
         delimiter = "\t" if self._kind == "tsv" else ","
-        # The lines of a record keep their ends: a quoted cell may span several.
-        lines = [next(csv.reader(raw.decode().splitlines(keepends=True), delimiter=delimiter)) for raw in batch.payload]
+        texts = (io.StringIO(raw.decode(), newline="") for raw in batch.payload)
+        lines = [next(csv.reader(text, delimiter=delimiter)) for text in texts]
         return [dict(zip(self._header, fields, strict=True)) for fields in lines]
 
     def text(self, record: Mapping[str, object], column: str, row: int) -> str | None:

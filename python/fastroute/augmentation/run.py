@@ -20,7 +20,7 @@ from fastroute.augmentation.models import ANSWERING, ORDERS, Models, NoJudgement
 from fastroute.augmentation.results import OUTPUT_FORMATS, Failure, JudgedPair, write_results
 from fastroute.augmentation.rows import Columns, Row, read_rows
 from fastroute.batch.parquet import import_pyarrow
-from fastroute.errors import DataError, InvalidArgumentError
+from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -183,7 +183,10 @@ def augment(
     estimate = estimate_cost(rows, models, read_ledger(folder / JOURNAL), reasks=limits.reasks)
     if confirm is not None and not confirm(estimate):
         return None
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise FastrouteError(f"{folder}: can't be made: {error.strerror or error}") from error
     with open_journal(folder / JOURNAL) as journal:
         run = _Run(rows, models, limits, progress)
         in_own_loop(run.all(journal))
@@ -194,10 +197,7 @@ def augment(
 def _check_arguments(models: Models, limits: Limits, folder: Path, output_format: str) -> None:
     import_aiohttp()
     for role, endpoint in models.endpoints.items():
-        try:
-            endpoint.key()
-        except InvalidArgumentError as error:
-            raise InvalidArgumentError(f"{role}: {error}") from None
+        _check_key(role, endpoint)
     if output_format not in OUTPUT_FORMATS:
         raise InvalidArgumentError(f"output_format: found {output_format!r}; allowed: {', '.join(OUTPUT_FORMATS)}")
     if output_format == "parquet":
@@ -215,6 +215,13 @@ def _check_arguments(models: Models, limits: Limits, folder: Path, output_format
         raise InvalidArgumentError(
             f"{folder}: holds files, and no {JOURNAL} among them; allowed: a new folder or that of an earlier run"
         )
+
+
+def _check_key(role: str, endpoint: Endpoint) -> None:
+    try:
+        endpoint.key()
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{role}: {error}") from None
 
 
 def _check_answers(name: str, rows: list[Row], models: Models) -> None:

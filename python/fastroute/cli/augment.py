@@ -124,6 +124,13 @@ def _add_limit_options(parser: argparse.ArgumentParser) -> None:
         "--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer (default: %(default)g)"
     )
     group.add_argument(
+        "--failures-in-a-row",
+        type=int,
+        default=10,
+        metavar="N",
+        help="failed requests, with no answer in between, that end the run (default: %(default)s)",
+    )
+    group.add_argument(
         "--reasks",
         type=int,
         default=1,
@@ -147,20 +154,26 @@ def run(args: argparse.Namespace) -> int:
                 bar = stack.enter_context(progress_bar("augment"))
             return agreed
 
-        summary = augment(
-            args.prompts,
-            args.output,
-            judge=_endpoint(args, "judge"),
-            strong=args.strong_model if args.strong_url is None else _endpoint(args, "strong"),
-            weak=args.weak_model if args.weak_url is None else _endpoint(args, "weak"),
-            columns=Columns(args.column, args.strong_column, args.weak_column, args.reference_column),
-            format=args.format,
-            output_format=args.output_format,
-            source=args.source,
-            limits=_limits(args),
-            confirm=confirm,
-            progress=lambda done, total: None if bar is None else bar(done, total),
-        )
+        models: dict[str, Any] = {"judge": _endpoint(args, "judge")}
+        models["strong"] = args.strong_model if args.strong_url is None else _endpoint(args, "strong")
+        models["weak"] = args.weak_model if args.weak_url is None else _endpoint(args, "weak")
+        limits = _limits(args)
+        try:
+            summary = augment(
+                args.prompts,
+                args.output,
+                **models,
+                columns=Columns(args.column, args.strong_column, args.weak_column, args.reference_column),
+                format=args.format,
+                output_format=args.output_format,
+                source=args.source,
+                limits=limits,
+                confirm=confirm,
+                progress=lambda done, total: None if bar is None else bar(done, total),
+            )
+        except InvalidArgumentError as error:
+            named = str(error).startswith(("strong:", "weak:", "max_dollars:"))
+            raise (_for_options(error, "--") if named else error) from None
     if summary is None:
         if args.dry_run:
             return DONE
@@ -184,7 +197,7 @@ def _endpoint(args: argparse.Namespace, role: str) -> Endpoint:
 def _limits(args: argparse.Namespace) -> Limits:
     from fastroute.augmentation import Limits
 
-    names = ("max_dollars", "requests_per_minute", "concurrency", "tries", "timeout", "reasks")
+    names = ("max_dollars", "requests_per_minute", "concurrency", "tries", "timeout", "failures_in_a_row", "reasks")
     try:
         return Limits(**{name: getattr(args, name) for name in names})
     except InvalidArgumentError as error:
