@@ -135,6 +135,33 @@ def test_parquet_in_and_out(server, folder, label):
     assert (trained.models, trained.outcome.tolist(), trained.sources) == ((STRONG, WEAK), [1.0, 1.0], ("mine",))
 
 
+def test_parquet_of_other_kinds(server, folder, label):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = folder.path / "log.parquet"
+    answer = pa.array([answer_of(STRONG, "x"), None]).dictionary_encode()
+    pq.write_table(pa.table({"prompt": ["x", "y"], "strong_answer": answer, "vector": [[1.0], [2.0]]}), path)
+    label(prompts=path)
+    assert (len(server.of(STRONG)), len(server.of(WEAK))) == (1, 2)
+    pq.write_table(pa.table({"prompt": ["z"] * 3}), path)
+    assert label(prompts=path).repeated == 2
+    twice = pa.Table.from_arrays([pa.array(["p"])] * 3, names=["prompt", "reference", "reference"])
+    pq.write_table(twice, path)
+    with pytest.raises(DataError, match="2 columns are named 'reference'"):
+        label(prompts=path)
+    spoilt = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers())
+    pq.write_table(pa.table({"prompt": ["p"], "strong_answer": spoilt}), path)
+    with pytest.raises(DataError, match=r"a cell of .*'strong_answer'.* is not UTF-8"):
+        label(prompts=path)
+
+
+def test_a_header_that_names_a_column_twice(folder, label):
+    path = folder.path / "log.csv"
+    path.write_text("prompt,strong_answer,strong_answer\np,a,b\n")
+    with pytest.raises(DataError, match="2 columns are named 'strong_answer'"):
+        label(prompts=path)
+
+
 def test_the_leaderboard_reads_the_battles(folder, label):
     folder.write_answered(4)
     label(asked=False)

@@ -91,21 +91,20 @@ class Asker:
 
     async def _tries(self, key: str, role: str, endpoint: Endpoint, body: Mapping[str, Any]) -> Completion:
         rate = self._rates.setdefault((endpoint.url, endpoint.model), RateLimit(self._limits.requests_per_minute))
-        left = self._limits.tries
+        tried = 0
         while True:
-            left -= 1
+            tried += 1
             try:
                 async with self._slots:
                     return await self._try(key, role, endpoint, body, rate)
             except ExchangeError as error:
                 too_long = error.retry_after is not None and error.retry_after > _LONGEST_PAUSE
-                if not error.transient or too_long or not left:
-                    tried = self._limits.tries - left
+                if not error.transient or too_long or tried == self._limits.tries:
                     raise RequestFailedError(str(error) if tried == 1 else f"{error} (tried {tried} times)") from None
                 if error.retry_after:
                     rate.pause(error.retry_after)
                 else:
-                    await self._wait(self._backoff(self._limits.tries - left))
+                    await self._wait(self._backoff(tried))
 
     async def _try(
         self, key: str, role: str, endpoint: Endpoint, body: Mapping[str, Any], rate: RateLimit
@@ -133,15 +132,12 @@ class Asker:
                 raise
             charged = _billed(endpoint, answer, worst)
             self._journal.answer(key, role, endpoint.model, answer, charged)
-            self._count(answer, charged)
+            self.tokens_in += answer.tokens_in or 0
+            self.tokens_out += answer.tokens_out or 0
+            self.dollars += charged
             return answer
         finally:
             self._spending.settle(worst, charged)
-
-    def _count(self, answer: Completion, charged: float) -> None:
-        self.tokens_in += answer.tokens_in or 0
-        self.tokens_out += answer.tokens_out or 0
-        self.dollars += charged
 
     def _backoff(self, failed: int) -> float:
         most = min(self._limits.backoff * 2.0 ** (failed - 1), _LONGEST_BACKOFF)

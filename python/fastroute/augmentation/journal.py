@@ -97,7 +97,7 @@ class Journal:
     def __init__(self, path: Path, descriptor: int, ledger: Ledger) -> None:
         self._path = path
         self._descriptor = descriptor
-        self._broken = False
+        self._failure: str | None = None
         self.ledger = ledger
 
     def start(self, key: str, worst: float) -> None:
@@ -125,13 +125,13 @@ class Journal:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        if self._broken:  # a line behind half a line would be lost with it
-            raise FastrouteError(f"{self._path}: can't be written since a write to it failed")
+        if self._failure is not None:  # a line behind half a line would be lost with it
+            raise FastrouteError(self._failure)
         try:
             yield
         except OSError as error:
-            self._broken = True
-            raise FastrouteError(f"{self._path}: can't be written: {error.strerror or error}") from error
+            self._failure = f"{self._path}: can't be written: {error.strerror or error}"
+            raise FastrouteError(self._failure) from error
 
 
 def request_key(endpoint: Endpoint, body: Mapping[str, Any]) -> str:

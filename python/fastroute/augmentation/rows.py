@@ -16,15 +16,15 @@ from fastroute.batch.rows import NoColumns, name_columns
 from fastroute.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from fastroute.batch.rows import Batch, Reader
+    from fastroute.batch.rows import Batch
 
 __all__ = ["Columns", "Row", "read_rows"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DECODER = json.JSONDecoder(parse_int=float)  # numbers are only looked at
-_DEFAULTS = {"strong_answer": "strong_answer", "weak_answer": "weak_answer", "reference": "reference"}
+_OPTIONAL = ("strong_answer", "weak_answer", "reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def read_rows(source: str | os.PathLike[str], columns: Columns, format: str | No
     source = os.fspath(source)
     check_endpoints(source, STANDARD, overwrite=True)
     kind = resolve_format(source, STANDARD, format)
-    wanted = {role: getattr(columns, role) or name for role, name in _DEFAULTS.items()}
+    wanted = {role: getattr(columns, role) or role for role in _OPTIONAL}
     names = [columns.prompt, *wanted.values()]
     if len(set(names)) < len(names):
         raise InvalidArgumentError(f"columns: found {name_columns(names)}; allowed: four different names")
@@ -80,56 +80,77 @@ def read_rows(source: str | os.PathLike[str], columns: Columns, format: str | No
         reader = open_reader(
             kind, opened.stream, name=opened.name, column=columns.prompt, added=NoColumns(), size=opened.size
         )
-        cells = _Cells(kind, reader, opened.name)
+        cells = _Cells(kind, reader, opened.name, frozenset(wanted.values()))
         rows: list[Row] = []
-        found: set[str] = set()
-        for number, (prompt, record) in enumerate(_records(reader, cells), start=1):
-            found.update(record)
-            texts = {role: cells.text(record, name, number) for role, name in wanted.items()}
-            rows.append(Row(cells.checked(prompt, columns.prompt, number), **texts))
-    for role in _DEFAULTS:
+        for batch in reader.batches():
+            if batch.bad:
+                raise DataError(str(batch.bad[0]))
+            for prompt, record in zip(batch.prompts, cells.records(batch), strict=True):
+                number = len(rows) + 1
+                texts = {role: cells.text(record.get(name), name, number) for role, name in wanted.items()}
+                rows.append(Row(cells.checked(prompt, columns.prompt, number), **texts))
+    for role in _OPTIONAL:
         name = getattr(columns, role)
-        if rows and name is not None and name not in found:
-            raise DataError(f"{opened.name}: no column {name!r}; it has {name_columns(sorted(found))}")
+        if rows and name is not None and name not in cells.names:
+            raise DataError(f"{opened.name}: no column {name!r}; it has {name_columns(sorted(cells.names))}")
     return rows
 
 
-def _records(reader: Reader[Any], cells: _Cells) -> Iterator[tuple[str, Mapping[str, object]]]:
-    for batch in reader.batches():
-        if batch.bad:
-            raise DataError(str(batch.bad[0]))
-        yield from zip(batch.prompts, cells.records(batch), strict=True)
-
-
 class _Cells:
-    """Takes a batch's payload apart, which is another thing in each format."""
+    """Takes rows apart, which are another thing in each format.
 
-    def __init__(self, kind: str, reader: Any, name: str) -> None:
+    Attributes
+    ----------
+    names
+        The columns that were there.
+    """
+
+    def __init__(self, kind: str, reader: Any, source: str, wanted: frozenset[str]) -> None:
         self._kind = kind
-        self._name = name
+        self._source = source
+        self._wanted = wanted
         self._empty_is_null = kind in ("csv", "tsv")
         self._header: list[str] = reader.header if self._empty_is_null else []
+        self.names: set[str] = set()
+        self._see(self._header)
 
     def records(self, batch: Batch[Any]) -> Iterable[Mapping[str, object]]:
+        """Yield the cells of each good row by column."""
         if self._kind == "parquet":
-            records: list[dict[str, object]] = batch.payload.table.to_pylist()
-            return records
+            return self._arrow_records(batch.payload.table)
         if self._kind == "jsonl":
-            return [_DECODER.decode(raw.decode()) for raw in batch.payload]
+            records = [_DECODER.decode(raw.decode()) for raw in batch.payload]
+            self.names.update(*records)
+            return records
         delimiter = "\t" if self._kind == "tsv" else ","
         texts = (io.StringIO(raw.decode(), newline="") for raw in batch.payload)
-        lines = [next(csv.reader(text, delimiter=delimiter)) for text in texts]
-        return [dict(zip(self._header, fields, strict=True)) for fields in lines]
+        return (dict(zip(self._header, next(csv.reader(text, delimiter=delimiter)), strict=True)) for text in texts)
 
-    def text(self, record: Mapping[str, object], column: str, row: int) -> str | None:
-        cell = record.get(column)
-        if cell is None or (cell == "" and self._empty_is_null):
-            return None
-        return self.checked(cell, column, row)
+    def text(self, cell: object, column: str, row: int) -> str | None:
+        """Return a cell's text; None where it has none."""
+        return None if cell is None or (cell == "" and self._empty_is_null) else self.checked(cell, column, row)
 
     def checked(self, cell: object, column: str, row: int) -> str:
+        """Return a cell that must have text."""
         if not isinstance(cell, str):
-            raise DataError(f"{self._name}: row {row}: column {column!r}: expected a string, found {cell!r:.60}")
+            raise DataError(f"{self._source}: row {row}: column {column!r}: expected a string, found {cell!r:.60}")
         if _SURROGATE.search(cell):
-            raise DataError(f"{self._name}: row {row}: column {column!r}: holds half of a surrogate pair")
+            raise DataError(f"{self._source}: row {row}: column {column!r}: holds half of a surrogate pair")
         return cell
+
+    def _arrow_records(self, table: Any) -> list[dict[str, object]]:
+        self._see(table.column_names)
+        wanted = [at for at, name in enumerate(table.column_names) if name in self._wanted]
+        if not wanted:  # a table of no columns has no rows either
+            return [{}] * int(table.num_rows)
+        try:
+            records: list[dict[str, object]] = table.select(wanted).to_pylist()
+        except UnicodeDecodeError:
+            raise DataError(f"{self._source}: a cell of {name_columns(sorted(self._wanted))} is not UTF-8") from None
+        return records
+
+    def _see(self, names: list[str]) -> None:
+        self.names.update(names)
+        for name in self._wanted:
+            if names.count(name) > 1:
+                raise DataError(f"{self._source}: {names.count(name)} columns are named {name!r}")
