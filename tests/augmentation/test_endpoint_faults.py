@@ -198,6 +198,13 @@ def test_a_run_of_failures_stops_the_run(server, folder, label):
     assert summary.failed + summary.left == 50
 
 
+def test_what_waits_when_the_run_stops_is_not_sent(server, folder, label):
+    server.script = lambda request, seen: Reply(b"", status=400)
+    folder.write_answered(2)
+    summary = label(asked=False, limits={"concurrency": 1, "failures_in_a_row": 1})
+    assert (len(server.requests), summary.left) == (1, 2)
+
+
 def test_failures_in_between_do_not_stop_it(server, folder, label):
     server.script = lambda request, seen: Reply(b"", status=400) if len(server.requests) % 2 else None
     folder.write_answered(10)
