@@ -161,9 +161,9 @@ def test_a_cap_is_told_and_the_next_run_goes_on(server, folder, run):
     assert "$100.00 spent in earlier runs" in err
 
 
-def test_a_judge_of_its_own_answers_is_told(server, folder, run):
-    folder.write_prompts(1)
-    code, out, _ = run("--dry-run", "--strong", JUDGE, "--strong-url", server.url, "--weak-url", server.url)
+def test_a_judge_of_its_own_answers_is_told(folder, run):
+    folder.write_answered(1)
+    code, out, _ = run("--dry-run", "--strong", JUDGE)
     assert code == 0
     assert "the judge judge judges itself: models favour their own answers" in out
 

@@ -9,7 +9,7 @@ import pytest
 from tests.augmentation.scripted_server import JUDGE, STRONG, WEAK, Reply, ScriptedServer, completion
 
 from fastroute.augmentation import Endpoint
-from fastroute.errors import InvalidArgumentError
+from fastroute.errors import InvalidArgumentError, InvalidTypeError
 
 CANARY = "sk-Canary/0123456789+abcdef"
 OTHER = "sk-another-canary-9876543210"
@@ -167,6 +167,8 @@ def test_urls_that_are_refused(url):
         ({"model": ""}, "model: found an empty name"),
         ({"price_in": 1.0}, "price_in, price_out: found one of the two"),
         ({"price_in": -1.0, "price_out": 1.0}, "price_in: found -1.0"),
+        ({"price_in": "2", "price_out": 1.0}, "price_in: found '2'"),
+        ({"key_env": 7}, "key_env: found something else than the name"),
         ({"price_in": 1.0, "price_out": float("nan")}, "price_out: found nan"),
         ({"price_in": 1.0, "price_out": float("inf")}, "price_out: found inf"),
         ({"max_tokens": 0}, "max_tokens: found 0"),
@@ -181,3 +183,9 @@ def test_urls_that_are_refused(url):
 def test_endpoints_that_are_refused(arguments, reason):
     with pytest.raises(InvalidArgumentError, match=reason):
         Endpoint(**({"url": "https://host/v1", "model": "m"} | arguments))
+
+
+@pytest.mark.parametrize("name", ["url", "model"])
+def test_arguments_of_another_type(name):
+    with pytest.raises(InvalidTypeError, match=f"{name}: found bytes; allowed: a string"):
+        Endpoint(**({"url": "https://host/v1", "model": "m"} | {name: b"x"}))

@@ -10,7 +10,7 @@ import pytest
 from tests.augmentation.scripted_server import JUDGE, STRONG, WEAK, Reply, answer_of, completion, verdict
 
 from fastroute.augmentation import BATTLE_COLUMNS, SCORE_COLUMNS, Columns, Endpoint
-from fastroute.errors import DataError, FastrouteError, InvalidArgumentError, MissingDependencyError
+from fastroute.errors import DataError, FastrouteError, InvalidArgumentError, InvalidTypeError, MissingDependencyError
 from fastroute.leaderboard import read_votes
 from fastroute.training.preferences import battles_from_preferences
 from fastroute.training.tables import read_table
@@ -299,6 +299,10 @@ def test_wrong_arguments(server, folder, label):
     folder.write_answered(1)
     with pytest.raises(InvalidArgumentError, match="weak: found 'large'; allowed: another model"):
         label(weak="large")
+    with pytest.raises(InvalidTypeError, match="weak: found int; allowed: an Endpoint or a model's name"):
+        label(weak=7)
+    with pytest.raises(InvalidTypeError, match="judge: found str; allowed: an Endpoint"):
+        label(judge=server.url)
     with pytest.raises(InvalidArgumentError, match="strong: found an empty name"):
         label(strong="")
     with pytest.raises(InvalidArgumentError, match=r"columns: .*four different names"):

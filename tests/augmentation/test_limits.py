@@ -120,9 +120,9 @@ def test_the_rate_by_a_clock_of_its_own():
 @pytest.mark.parametrize(
     "name", ["concurrency", "tries", "failures_in_a_row", "requests_per_minute", "max_dollars", "timeout", "backoff"]
 )
-@pytest.mark.parametrize("value", [0, -1, float("nan")])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "seven"])
 def test_limits_that_are_refused(name, value):
-    with pytest.raises(InvalidArgumentError, match=f"{name}: found {value}; allowed: a "):
+    with pytest.raises(InvalidArgumentError, match=f"{name}: found {value!r}; allowed: a "):
         Limits(**{name: value})
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from fastroute.errors import InvalidArgumentError
+from fastroute.errors import InvalidArgumentError, InvalidTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +48,8 @@ class Endpoint:
     ------
     InvalidArgumentError
         One of them has a value that is not allowed.
+    InvalidTypeError
+        `url` or `model` is no string.
     """
 
     url: str
@@ -59,6 +61,9 @@ class Endpoint:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("url", "model"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidTypeError(f"{name}: found {type(getattr(self, name)).__name__}; allowed: a string")
         host = _checked_host(self.url)
         if not self.model:
             raise InvalidArgumentError("model: found an empty name")
@@ -71,7 +76,7 @@ class Endpoint:
         if (self.price_in is None) != (self.price_out is None):
             raise InvalidArgumentError("price_in, price_out: found one of the two; allowed: both or neither")
         for name, price in (("price_in", self.price_in), ("price_out", self.price_out)):
-            if price is not None and not (math.isfinite(price) and price >= 0):
+            if price is not None and not (isinstance(price, (int, float)) and 0 <= price < math.inf):
                 raise InvalidArgumentError(f"{name}: found {price!r}; allowed: dollars per million tokens, 0 or more")
         _check_extra(self.extra)
         if not _is_count(self.longest):
@@ -156,7 +161,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _check_key_name(name: str) -> None:
-    if not _KEY_NAME.fullmatch(name):
+    if not isinstance(name, str) or not _KEY_NAME.fullmatch(name):
         raise InvalidArgumentError(
             "key_env: found something else than the name of an environment variable (not shown: it may be a key)"
         )

@@ -62,7 +62,8 @@ class Limits:
                 raise InvalidArgumentError(f"{name}: found {value!r}; allowed: a whole number, {least} or more")
         for name in ("requests_per_minute", "max_dollars", "timeout", "backoff"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            optional = name in ("requests_per_minute", "max_dollars")
+            if not (value is None and optional) and not (isinstance(value, (int, float)) and 0 < value < math.inf):
                 raise InvalidArgumentError(f"{name}: found {value!r}; allowed: a number above 0")
 
 

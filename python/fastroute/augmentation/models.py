@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastroute.augmentation.endpoint import Endpoint
 from fastroute.augmentation.judge import Judgement, MalformedError, ask_again, judge_messages, parse_judgement
-from fastroute.errors import InvalidArgumentError
+from fastroute.errors import InvalidArgumentError, InvalidTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,7 +31,12 @@ class Models:
     weak: Endpoint | str
 
     def __post_init__(self) -> None:
+        if not isinstance(self.judge, Endpoint):
+            raise InvalidTypeError(f"judge: found {type(self.judge).__name__}; allowed: an Endpoint")
         for role in ANSWERING:
+            if not isinstance(getattr(self, role), (Endpoint, str)):
+                found = type(getattr(self, role)).__name__
+                raise InvalidTypeError(f"{role}: found {found}; allowed: an Endpoint or a model's name")
             if not self.name(role):
                 raise InvalidArgumentError(f"{role}: found an empty name")
         if self.name("strong") == self.name("weak"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +158,8 @@ def augment(
     InvalidArgumentError
         An argument is not allowed, such as a cap without prices; a key is not in the environment; or the output
         folder holds something else.
+    InvalidTypeError
+        A model is neither an `Endpoint` nor a name.
     DataError
         The input or the journal can't be read, or a row has neither an answer nor a model to ask.
     FastrouteError
@@ -381,10 +383,12 @@ def in_own_loop(main: Coroutine[Any, Any, T]) -> T:
 
     A signal then meets the thread that waits, never a callback that would swallow it; and a caller may have a loop.
     """
-    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T] | None]] = Future()
+    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
 
     async def reachable() -> T:
-        running.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        task = asyncio.current_task()
+        assert task is not None
+        running.set_result((asyncio.get_running_loop(), task))
         return await main
 
     with ThreadPoolExecutor(1, thread_name_prefix="fastroute-augment") as thread:
@@ -392,8 +396,10 @@ def in_own_loop(main: Coroutine[Any, Any, T]) -> T:
         try:
             return ended.result()
         except BaseException:
-            loop, task = running.result()
-            with suppress(RuntimeError):  # it has ended by now
-                if task is not None:
+            either: list[Future[Any]] = [running, ended]
+            wait(either, return_when=FIRST_COMPLETED)
+            if running.done():
+                loop, task = running.result()
+                with suppress(RuntimeError):  # it has ended by now
                     loop.call_soon_threadsafe(task.cancel)
             raise

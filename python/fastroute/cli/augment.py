@@ -224,12 +224,12 @@ def _json_object(text: str) -> dict[str, Any]:
 
 def _confirmed(args: argparse.Namespace, estimate: Estimate) -> bool:
     if args.dry_run:
-        print(json.dumps(_as_json(estimate)) if args.json else "\n".join(_described(estimate)))
+        print(json.dumps(_as_json(estimate)) if args.json else "\n".join(_described(args, estimate)))
         return False
     if not estimate.requests:
         return True
     if not (args.quiet and args.yes):
-        print("\n".join(_described(estimate)), file=sys.stderr)
+        print("\n".join(_described(args, estimate)), file=sys.stderr)
     if args.yes:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -243,7 +243,7 @@ def _as_json(estimate: Estimate) -> dict[str, Any]:
     return asdict(estimate) | totals
 
 
-def _described(estimate: Estimate) -> list[str]:
+def _described(args: argparse.Namespace, estimate: Estimate) -> list[str]:
     lines = [
         f"{role} {found.model}: {_count(found.requests, 'request')}, about {found.tokens_in:,} tokens in and "
         f"{found.tokens_out:,} out, {_dollars(found.dollars)}"
@@ -257,9 +257,8 @@ def _described(estimate: Estimate) -> list[str]:
         lines.append(f"{_count(estimate.answered, 'request')} answered in earlier runs")
     if estimate.spent:
         lines.append(f"{_dollars(estimate.spent)} spent in earlier runs")
-    names = {role: found.model for role, found in estimate.roles.items()}
-    if names["judge"] in (names.get("strong"), names.get("weak")):
-        lines.append(f"the judge {names['judge']} judges itself: models favour their own answers")
+    if args.judge_model in (args.strong_model, args.weak_model):
+        lines.append(f"the judge {args.judge_model} judges itself: models favour their own answers")
     return lines
 
 
