@@ -12,8 +12,8 @@ from tests.augmentation.scripted_server import JUDGE, STRONG, WEAK, Reply, answe
 from fastroute.augmentation import BATTLE_COLUMNS, SCORE_COLUMNS, Columns, Endpoint
 from fastroute.errors import DataError, FastrouteError, InvalidArgumentError, InvalidTypeError, MissingDependencyError
 from fastroute.leaderboard import read_votes
+from fastroute.tables import read_table
 from fastroute.training.preferences import battles_from_preferences
-from fastroute.training.tables import read_table
 
 
 def test_both_models_answer_and_both_orders_are_judged(server, folder, label):
