@@ -116,3 +116,69 @@ def write_router(
         **manifest,
     }
     return write_artifact(path, format=ROUTER, manifest=values, files=files)
+
+
+EXPERT_DOMAINS = ("chat", "code", "maths")
+
+
+def random_experts(
+    dim: int = 16, *, domains: int = 3, gold: int = 0, spread: float = 0.02, seed: int = 0
+) -> dict[str, NDArray[np.float32]]:
+    """Weights of domain experts by name; gains are about as large as ten times `spread`."""
+    rng = np.random.default_rng(seed)
+    features, experts = 29, domains + gold
+    shapes = {
+        "surface_mean": (features,),
+        "surface_scale": (features,),
+        "classifier_bias": (domains,),
+        "classifier_surface": (domains, features),
+        "classifier_embedding": (domains, dim),
+        "expert_bias": (experts,),
+        "expert_mean": (experts, features),
+        "expert_scale": (experts, features),
+        "expert_surface": (experts, features),
+        "expert_embedding": (experts, dim),
+        "gate_bias": (gold,),
+        "gate_surface": (gold, features),
+        "gate_embedding": (gold, dim),
+        "gate_ramp": (gold, 2),
+        "density_scale": (gold, features),
+        "density_ramp": (gold, 2),
+    }
+    made = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    for name in ("surface_scale", "expert_scale", "density_scale"):
+        made[name] = np.abs(made[name])
+    for name in ("expert_bias", "expert_surface", "expert_embedding"):
+        made[name] *= spread
+    made["gate_ramp"][:] = (-2.0, 2.0)
+    made["density_ramp"][:] = (400.0, 20.0)
+    return {name: values.astype(np.float32) for name, values in made.items()}
+
+
+def write_experts(
+    path: Path,
+    weights: Mapping[str, NDArray[Any]],
+    *,
+    encoder: StaticEncoder,
+    gold: tuple[str, ...] = (),
+    **manifest: Any,
+) -> str:
+    """Write an experts router with its encoder inside; its SHA-256."""
+    bundle = encoder.files()
+    tensors = {**weights, **({"gold_keys": np.arange(3, dtype=np.uint64)} if gold else {})}
+    values = {
+        "kind": "experts",
+        "name": "tiny-experts",
+        "strong": "large",
+        "weak": "small",
+        "strong_models": ["large", "medium"],
+        "weak_models": ["small", "tiny"],
+        "domains": list(EXPERT_DOMAINS),
+        "gold": list(gold),
+        "surface_version": 1,
+        "encoder": {"name": encoder.name, "sha256": encoder.sha256, "bundled": bool(bundle)},
+        "threshold": 0.5,
+        **manifest,
+    }
+    files = {**bundle, "weights.safetensors": safetensors.encode(tensors)}
+    return write_artifact(path, format=ROUTER, manifest=values, files=files)

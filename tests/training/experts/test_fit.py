@@ -1,0 +1,198 @@
+"""The whole fit: against the plain recipe, and on data that are too little, lopsided or wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.reference.experts_reference import fit_and_predict
+
+from fastroute import _core
+from fastroute.encoders import StaticEncoder
+from fastroute.errors import DataError, InvalidArgumentError, UnknownModelError
+from fastroute.routers import ExpertsRouter
+from fastroute.training.experts import Plan, fit_experts, tasks_from_outcomes
+from fastroute.training.experts.gold import GoldLabels
+from fastroute.training.experts.linear import fold_of
+
+from .conftest import outcome_rows
+
+
+def test_gains_are_those_of_the_plain_recipe(encoder: StaticEncoder) -> None:
+    """Folded weights in the core against a recipe that folds nothing; two domains, one of them weak-only."""
+    (sums, talk), _ = tasks_from_outcomes(outcome_rows(400))
+    plan = Plan(prior={"sums": 0.7}, weak_only=frozenset({"talk"}))
+    fitted = fit_experts([sums, talk], encoder.embed, pair=("large", "small"), plan=plan, seed=3)
+    prompts = [*sums.prompts, *talk.prompts]
+    native = _core.DomainExperts(encoder.native, **fitted.parameters)
+    large, small = sums.models.index("large"), sums.models.index("small")
+    expected = fit_and_predict(
+        _core.surface_features(prompts).astype(np.float64),
+        encoder.embed(prompts).astype(np.float64),
+        ["sums"] * len(sums.prompts) + ["talk"] * len(talk.prompts),
+        np.concatenate([sums.scores[:, large], talk.scores[:, large]]),
+        np.concatenate([sums.scores[:, small], talk.scores[:, small]]),
+        folds=fold_of((*sums.keys, *talk.keys), 3),
+        prior={"sums": 0.7, "talk": 0.3},
+        weak_only=frozenset({"talk"}),
+    )
+    assert expected.std() > 0.03
+    np.testing.assert_allclose(native.gain(prompts), expected, atol=1e-5)
+
+
+def test_it_learns_what_the_data_say(encoder: StaticEncoder) -> None:
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(outcome_rows(600))
+    fresh = outcome_rows(200, seed=1)
+    prompts = fresh["prompt"][::3]
+    hard = np.array([len(prompt) > 80 for prompt in prompts])
+    gain = router.gain(prompts)
+    assert gain[hard].mean() > gain[~hard].mean() + 0.2
+    tasks = {task["task"]: task for task in router.metrics["tasks"]}
+    assert set(tasks) == {"sums", "talk"}
+    assert all(task["apgr_low"] > 0.5 for task in tasks.values())
+    assert np.mean(router.score(prompts) >= router.threshold) == pytest.approx(0.5, abs=0.15)
+    assert router.domains_ == ("sums", "talk")
+
+
+def test_same_seed_same_bits(encoder: StaticEncoder) -> None:
+    first, again, other = (
+        ExpertsRouter("large", "small", encoder=encoder, seed=seed).fit(outcome_rows(200)).parameters_
+        for seed in (1, 1, 2)
+    )
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, again[name])
+    assert any((first[name] != other[name]).any() for name in first)
+
+
+def test_a_single_task_is_clustered(encoder: StaticEncoder) -> None:
+    rows = outcome_rows(500)
+    del rows["benchmark"]
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(rows)
+    assert len(router.domains_) == 2
+    assert all(name.startswith("cluster ") for name in router.domains_)
+    assert len(ExpertsRouter("large", "small", encoder=encoder).fit(rows, clusters=4).domains_) == 4
+    with pytest.raises(InvalidArgumentError, match="clusters: not allowed beside a plan that names domains"):
+        ExpertsRouter("large", "small", encoder=encoder).fit(rows, clusters=4, plan=Plan(domains={"a": ("*",)}))
+
+
+def test_battles_teach_what_chat_looks_like(encoder: StaticEncoder) -> None:
+    battles = {
+        "prompt": [f"tell me a story about cats, number {i}" for i in range(40)],
+        "model_a": ["x"] * 40,
+        "model_b": ["y"] * 40,
+        "winner": ["tie"] * 40,
+    }
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(outcome_rows(100), preferences=battles)
+    assert router.domains_ == ("chat", "sums", "talk")
+    why = router.explain("tell me a story about dogs")
+    assert why.domains[0].domain == "chat"
+    assert why.domains[0].gain == 0  # nobody scored a chat
+
+
+def test_judge_scores_become_chat(encoder: StaticEncoder) -> None:
+    rows = outcome_rows(100, benchmarks=("any",))
+    marks = {**rows, "score": [1 + 9 * score for score in rows["score"]]}
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(judge_scores=marks)
+    assert router.metrics["tasks"][0]["task"] == "chat"
+    with pytest.raises(DataError, match="outcomes: has a task 'chat'"):
+        ExpertsRouter("large", "small").fit(outcome_rows(100, benchmarks=("chat",)), judge_scores=marks)
+
+
+def test_domains_that_are_lopsided(encoder: StaticEncoder) -> None:
+    """A domain of two prompts, and one where everybody is always right: finite weights, and no gain to speak of."""
+    rows = outcome_rows(100)
+    for model in ("large", "small"):
+        rows["prompt"] += ["law one", "law two", *(f"easy {i}" for i in range(30))]
+        rows["model"] += [model] * 32
+        rows["score"] += [1.0] * 32
+        rows["benchmark"] += ["law"] * 2 + ["easy"] * 30
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(rows)
+    assert set(router.domains_) == {"easy", "law", "sums", "talk"}
+    gains = router.gain(["law one", "easy 5", *rows["prompt"][:30]])
+    assert np.isfinite(gains).all()
+    easy = next(task for task in router.metrics["tasks"] if task["task"] == "easy")
+    assert easy["apgr"] is None  # nothing can be gained
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ({}, InvalidArgumentError, "outcomes, judge_scores: found neither"),
+        ({"outcomes": outcome_rows(5)}, DataError, "outcomes: found 5 prompts with scores of both sides, needed: 20"),
+        (
+            {"outcomes": {"prompt": ["p"] * 2, "model": ["large", "small"], "score": [0, 1]}},
+            DataError,
+            "found 1 prompts with scores",
+        ),
+        ({"outcomes": outcome_rows(30), "score_range": (1, 1)}, InvalidArgumentError, "score_range: found 1 to 1"),
+        ({"outcomes": outcome_rows(30), "score_range": (0, float("inf"))}, InvalidArgumentError, "score_range"),
+        ({"outcomes": outcome_rows(30), "plan": Plan(prior={"law": 0.1})}, InvalidArgumentError, "prior names"),
+        (
+            {"outcomes": outcome_rows(30), "plan": Plan(tiers={"law": (("a",), ("b",))})},
+            DataError,
+            "tiers names the task",
+        ),
+        ({"outcomes": outcome_rows(30), "plan": Plan(domains={"a": ("law",)})}, DataError, "nothing can be compared"),
+        ({"outcomes": outcome_rows(30), "plan": "no-such"}, DataError, "no such plan"),
+        ({"judge_scores": outcome_rows(30)}, DataError, "column 'score', row 2.* from 1 to 10"),
+        (
+            {"outcomes": outcome_rows(30), "gold": {"exam": {"prompt": ["p"], "strong": [1], "weak": [0]}}},
+            DataError,
+            "gold exam: found 1 labelled prompts, needed: 50",
+        ),
+        ({"outcomes": outcome_rows(30), "gold": {"exam": {"prompt": ["p"]}}}, DataError, "no column 'strong'"),
+        ({"judge_scores": outcome_rows(3), "domain_column": "x"}, InvalidArgumentError, "domain_column: a column of"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    encoder: StaticEncoder, given: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        ExpertsRouter("large", "small", encoder=encoder).fit(**given)
+
+
+def test_models_that_nobody_scored() -> None:
+    with pytest.raises(UnknownModelError, match=r"weak: found 'tiny'.*nearest of its 3 models"):
+        ExpertsRouter("large", "tiny").fit(outcome_rows(30))
+
+
+def gold_exam(count: int = 400, seed: int = 5) -> GoldLabels:
+    """An exam with a format of its own, in which the weak model fails where the prompt says "prove"."""
+    rng = np.random.default_rng(seed)
+    hard = rng.integers(0, 2, count).astype(bool)
+    words = ["the", "sum", "of", "that", "why"]
+    prompts = tuple(
+        f"Exam {i}: {' '.join(rng.choice(words, 8))} {'prove' if h else 'is'} it\nA. yes\nB. no\nC. 1\nD. 2"
+        for i, h in enumerate(hard)
+    )
+    strong = (rng.random(count) < 0.9).astype(np.float64)
+    weak = (rng.random(count) < np.where(hard, 0.3, 0.9)).astype(np.float64)
+    return GoldLabels("exam", tuple(f"g{i}" for i in range(count)), prompts, strong, weak)
+
+
+def test_gold_acts_on_its_set_and_nowhere_else(encoder: StaticEncoder) -> None:
+    rows = outcome_rows(600)
+    gold = gold_exam()
+    without = ExpertsRouter("large", "small", encoder=encoder).fit(rows)
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(rows, gold=[gold])
+    # The training prompts, and prompts with options that neither set knows: not a bit changes.
+    far = [
+        *rows["prompt"][::3],
+        *(f"{'word ' * 40} {i}?\n" + "".join(f"{c}. x\n" for c in "ABCDEFGHIJ") for i in range(50)),
+    ]
+    changed = router.gain(far) != without.gain(far)
+    assert changed.mean() <= 0.01
+    # Its own set: the gate is open for most, and the gold expert knows what to look for.
+    fresh = gold_exam(200, seed=6)
+    hard = np.array(["prove" in prompt for prompt in fresh.prompts])
+    gain = router.gain(list(fresh.prompts))
+    assert gain[hard].mean() > gain[~hard].mean() + 0.2
+    assert gain[hard].mean() - gain[~hard].mean() > 4 * abs(
+        np.subtract(*[without.gain(list(fresh.prompts))[h].mean() for h in (hard, ~hard)])
+    )
+    assert np.mean([router.explain(prompt).domains[0].domain == "gold: exam" for prompt in fresh.prompts]) > 0.6
+    assert router.gold_ == ("exam",)
+    report = router.metrics["tasks"][-1]
+    assert report["task"] == "exam"
+    assert report["apgr_low"] > 0.5
