@@ -55,6 +55,7 @@ def fit_and_predict(
     folds: NDArray[np.int64],
     prior: Mapping[str, float],
     weak_only: frozenset[str],
+    comparable: bool,
 ) -> Floats:
     """Gains that the recipe gives its own training prompts; nothing is folded, and no rows are drawn."""
     from sklearn.linear_model import LogisticRegression
@@ -79,6 +80,9 @@ def fit_and_predict(
         spread = whole[mine].std(axis=0)
         y = (whole - whole[mine].mean(axis=0)) / np.maximum(spread, 0.15) * (spread >= 0.02)
         y[:, : z.shape[1]] = np.clip(y[:, : z.shape[1]], -4, 4)
+        if comparable:
+            level = (sum((strong - weak)[mine]) + 20 * (strong - weak).mean()) / (mine.sum() + 20)
+            gain += posterior[:, k] * level
         for view in (y[:, : z.shape[1]], y):
             for side, sign in ((strong, 1.0), (weak, -1.0)):
                 if sign > 0 and name in weak_only:

@@ -339,7 +339,7 @@ class ExpertsRouter(BaseRouter):
     @overload
     def gain(self, prompts: Iterable[str]) -> NDArray[np.float64]: ...
     def gain(self, prompts: str | Iterable[str]) -> float | NDArray[np.float64]:
-        """Predict what the strong model scores above the weak one, relative to the prompt's domain.
+        """Predict what the strong model scores above the weak one.
 
         Parameters
         ----------
@@ -349,7 +349,8 @@ class ExpertsRouter(BaseRouter):
         Returns
         -------
         float or numpy.ndarray
-            On the scale of scores from 0 to 1, 0 for a prompt like its domain's others; float64 (n,) for an iterable.
+            On the scale of scores from 0 to 1; float64 (n,) for an iterable. Where domains were trained on different
+            models, as the built-in router's were, it is relative: 0 for a prompt like its domain's others.
 
         Raises
         ------

@@ -19,26 +19,49 @@ from fastroute.training.experts.linear import fold_of
 from .conftest import outcome_rows
 
 
-def test_gains_are_those_of_the_plain_recipe(encoder: StaticEncoder) -> None:
+@pytest.mark.parametrize("comparable", [True, False])
+def test_gains_are_those_of_the_plain_recipe(encoder: StaticEncoder, comparable: bool) -> None:
     """Folded weights in the core against a recipe that folds nothing; two domains, one of them weak-only."""
     (sums, talk), _ = tasks_from_outcomes(outcome_rows(400))
-    plan = Plan(prior={"sums": 0.7}, weak_only=frozenset({"talk"}))
+    weak = "small" if comparable else "medium"  # of the second task
+    tiers = {"sums": (("large",), ("small",)), "talk": (("large",), (weak,))}
+    plan = Plan(prior={"sums": 0.7}, weak_only=frozenset({"talk"}), tiers=tiers)
     fitted = fit_experts([sums, talk], encoder.embed, pair=("large", "small"), plan=plan, seed=3)
+    assert fitted.comparable is comparable
     prompts = [*sums.prompts, *talk.prompts]
     native = _core.DomainExperts(encoder.native, **fitted.parameters)
-    large, small = sums.models.index("large"), sums.models.index("small")
+    large = sums.models.index("large")
     expected = fit_and_predict(
         _core.surface_features(prompts).astype(np.float64),
         encoder.embed(prompts).astype(np.float64),
         ["sums"] * len(sums.prompts) + ["talk"] * len(talk.prompts),
         np.concatenate([sums.scores[:, large], talk.scores[:, large]]),
-        np.concatenate([sums.scores[:, small], talk.scores[:, small]]),
+        np.concatenate([sums.scores[:, sums.models.index("small")], talk.scores[:, talk.models.index(weak)]]),
         folds=fold_of((*sums.keys, *talk.keys), 3),
         prior={"sums": 0.7, "talk": 0.3},
         weak_only=frozenset({"talk"}),
+        comparable=comparable,
     )
     assert expected.std() > 0.03
     np.testing.assert_allclose(native.gain(prompts), expected, atol=1e-5)
+
+
+def test_a_domain_that_needs_the_strong_model_gets_it(encoder: StaticEncoder) -> None:
+    """Where domains can be compared, their means count: here nothing else tells the prompts apart."""
+    rows: dict[str, list[Any]] = {"prompt": [], "model": [], "score": [], "benchmark": []}
+    rng = np.random.default_rng(0)
+    for i in range(300):
+        name, text = ("law", "appeal court statute") if i % 2 else ("small talk", "hello nice weather")
+        for model, right in (("large", 0.9), ("small", 0.2 if i % 2 else 0.9)):
+            rows["prompt"].append(f"{text} {i}")
+            rows["model"].append(model)
+            rows["score"].append(float(rng.random() < right))
+            rows["benchmark"].append(name)
+    for options in ({}, {"clusters": 2}):
+        router = ExpertsRouter("large", "small", encoder=encoder).fit(rows, **options)
+        gains = router.gain(["statute court appeal 999", "nice weather hello 999"])
+        assert gains[0] == pytest.approx(0.7, abs=0.2)
+        assert gains[1] == pytest.approx(0.0, abs=0.2)
 
 
 def test_it_learns_what_the_data_say(encoder: StaticEncoder) -> None:
@@ -87,7 +110,8 @@ def test_battles_teach_what_chat_looks_like(encoder: StaticEncoder) -> None:
     assert router.domains_ == ("chat", "sums", "talk")
     why = router.explain("tell me a story about dogs")
     assert why.domains[0].domain == "chat"
-    assert why.domains[0].gain == 0  # nobody scored a chat
+    overall = np.mean([task["strong"] - task["weak"] for task in router.metrics["tasks"]])
+    assert why.domains[0].gain == pytest.approx(overall, abs=1e-6)  # nobody scored a chat
 
 
 def test_judge_scores_become_chat(encoder: StaticEncoder) -> None:

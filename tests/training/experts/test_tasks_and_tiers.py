@@ -42,7 +42,7 @@ def test_a_column_names_the_tasks() -> None:
     assert [task.name for task in tasks_from_outcomes(data, column="team")[0]] == ["blue", "red"]
     assert [task.name for task in tasks_from_outcomes(data)[0]] == ["s"]
     del data["source"]
-    assert [task.name for task in tasks_from_outcomes(data, name="log.csv")[0]] == ["log.csv"]
+    assert [task.name for task in tasks_from_outcomes(data, name="log.csv")[0]] == ["outcomes"]
     with pytest.raises(DataError, match="no column 'nobody'"):
         tasks_from_outcomes(data, column="nobody")
 

@@ -1,8 +1,9 @@
 """The experts recipe: standardise, sort prompts into domains, learn in each what the strong side gains.
 
 Each side of a domain gets a ridge regression of its own on centred targets, once on the surface features and once on
-surface and embedding, and the two views are averaged. What tells domains apart (their means) is dropped: it compares
-sources, not prompts. The figures on held-out prompts come from five fits that never saw them.
+surface and embedding, and the two views are averaged. Where every domain compares the same models, its mean gain
+counts too; else it is dropped, since it compares sources, not prompts. The figures on held-out prompts come from
+five fits that never saw them.
 """
 
 from __future__ import annotations
@@ -88,6 +89,9 @@ class ExpertsFit:
         For each domain the ridge penalties of strong and weak: on the surface, then with the embedding.
     rows
         Scored prompts, and prompts that taught the classifier alone.
+    comparable
+        Whether every domain compares the same models, so that gains are differences in score; else they are relative to
+        the prompt's domain.
     gold_keys
         (n,) uint64 hashes of all gold prompts (`fastroute.tables.prompt_hashes`).
     """
@@ -103,6 +107,7 @@ class ExpertsFit:
     classified: float
     penalties: Mapping[str, tuple[float, ...]]
     rows: tuple[int, int]
+    comparable: bool
     gold_keys: NDArray[np.uint64]
 
 
@@ -180,7 +185,8 @@ def _training(  # noqa: PLR0917 - arguments of fit_experts
         domain, domains = clusters_of(standard, rows.prompts, clusters or clusters_for(scored), seed)
         rows = replace(rows, domain=domain)
     check_prior(plan, domains)
-    return Training(rows, features, fold_of(rows.keys, seed), domains, plan, seed)
+    comparable = len({(each.sides.strong_models, each.sides.weak_models) for each in comparisons}) == 1
+    return Training(rows, features, fold_of(rows.keys, seed), domains, plan, seed, comparable)
 
 
 def _fit(  # noqa: PLR0917 - arguments of fit_experts
@@ -211,8 +217,11 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
     model = train(training)
     advance()
     experts: list[GoldExpert] = []
+    native = _core.DomainExperts(None, **parameters_of(model, prior))
     for labels in gold:
-        experts.append(fit_gold(labels, _features(labels.prompts, embed), features, model.standard, training.seed))
+        theirs = _features(labels.prompts, embed)
+        mixture = native.gain(labels.prompts, _rows_of(theirs))
+        experts.append(fit_gold(labels, theirs, features, model.standard, mixture, training.comparable, training.seed))
         advance()
     return ExpertsFit(
         domains=domains,
@@ -226,6 +235,7 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
         classified=float(right.mean()),
         penalties={domain: penalties_of(expert) for domain, expert in zip(domains, model.experts, strict=True)},
         rows=(int(rows.scored.sum()), int((~rows.scored).sum())),
+        comparable=training.comparable,
         gold_keys=prompt_hashes(prompt for labels in gold for prompt in labels.prompts),
     )
 
@@ -236,10 +246,14 @@ def _features(prompts: Sequence[str], embed: Embed) -> Features:
     )
 
 
+def _rows_of(features: Features) -> NDArray[np.float32]:
+    return np.ascontiguousarray(features.embedding, np.float32)
+
+
 def _predict(model: Model, prior: NDArray[np.float64], held: Training) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Gain of held-out rows, by the native core, and whether the most likely domain is theirs."""
     native = _core.DomainExperts(None, **parameters_of(model, prior))
-    weights, gains = native.mixture(held.rows.prompts, np.ascontiguousarray(held.features.embedding, np.float32))
+    weights, gains = native.mixture(held.rows.prompts, _rows_of(held.features))
     return (weights * gains).sum(axis=1), weights.argmax(axis=1) == held.rows.domain
 
 

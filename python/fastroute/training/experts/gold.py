@@ -66,6 +66,8 @@ class GoldExpert:
 
     Attributes
     ----------
+    level
+        What it adds to all prompts of its set alike.
     local, surface_only, both
         Its standardisation and its two ridge regressions of the gain.
     gate_weights, gate_bias, gate_ramp
@@ -76,6 +78,7 @@ class GoldExpert:
         (n,) gain that each gold prompt is given by a fit without its fold.
     """
 
+    level: float
     local: Local
     surface_only: Ridge
     both: Ridge
@@ -87,8 +90,14 @@ class GoldExpert:
     held_out: NDArray[np.float64]
 
 
-def fit_gold(
-    labels: GoldLabels, features: Features, others: Features, standard: Standardisation, seed: int
+def fit_gold(  # noqa: PLR0917 - one of each
+    labels: GoldLabels,
+    features: Features,
+    others: Features,
+    standard: Standardisation,
+    mixture: NDArray[np.float64],
+    comparable: bool,
+    seed: int,
 ) -> GoldExpert:
     """Fit a gold expert.
 
@@ -98,6 +107,11 @@ def fit_gold(
         Raw features of the gold prompts and of all other training prompts.
     standard
         The standardisation of the other prompts.
+    mixture
+        (n,) gain that the domains' experts expect of the gold prompts. A gold expert is told half of it.
+    comparable
+        Whether that is a gain in scores, which the gold labels correct; else it is relative, and the gold expert
+        changes the order of its prompts, not their level.
 
     Raises
     ------
@@ -120,7 +134,9 @@ def fit_gold(
     scale = 1 / np.maximum(surface.std(axis=0), _SPREAD_FLOOR)
     distance = np.minimum(((surface - surface.mean(axis=0)) * scale) ** 2, DENSITY_CAP).sum(axis=1)
     dense, sparse = np.quantile(distance, [_DENSE, _SPARSE])
+    level = float(gain.mean() if comparable else mixture.mean())
     return GoldExpert(
+        level - float(mixture.mean()) / 2,
         local,
         surface_only,
         both,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = ["Expert", "Model", "Training", "parameters_of", "penalties_of", "trai
 _EXPERT_ROWS = 1500  # most per domain
 _CLASSIFIER_ROWS = 800  # most per domain, prompts without scores aside
 _CLASSIFIER_STRENGTH = 0.003
+_LEVEL_PROMPTS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Training:
         Prompts, their raw features and (n,) folds for the penalties.
     domains, plan, seed
         Settings; every domain has a row.
+    comparable
+        Whether scores of different domains can be compared: the same models on both sides of all.
     """
 
     rows: Rows
@@ -42,18 +45,18 @@ class Training:
     domains: tuple[str, ...]
     plan: Plan
     seed: int
+    comparable: bool
 
     def take(self, kept: NDArray[np.bool_]) -> Training:
         """Keep these rows."""
-        return Training(
-            self.rows.take(kept), self.features.take(kept), self.folds[kept], self.domains, self.plan, self.seed
-        )
+        return replace(self, rows=self.rows.take(kept), features=self.features.take(kept), folds=self.folds[kept])
 
 
 @dataclass(frozen=True, slots=True)
 class Expert:
-    """One domain's: its standardisation, and regressions of each side on the surface, and with the embedding."""
+    """One domain's: its level, its standardisation, two regressions of each side (on the surface, and on all)."""
 
+    level: float  # the domain's own mean gain; 0 where it is dropped
     local: Local
     strong: tuple[Ridge, Ridge] | None  # None in a weak-only domain
     weak: tuple[Ridge, Ridge]
@@ -80,32 +83,46 @@ def train(training: Training) -> Model:
         mine = generator.permutation(np.flatnonzero((rows.domain == code) & rows.scored))
         classified.append(mine[:_CLASSIFIER_ROWS])
         drawn = mine[:_EXPERT_ROWS]
-        sides = (None if domain in training.plan.weak_only else rows.strong[drawn]), rows.weak[drawn]
-        experts.append(_expert(standardised.take(drawn), *sides, folds[drawn], standardised))
+        level = _level(rows, code) if training.comparable else 0.0
+        if not len(drawn):  # prompts without scores alone
+            experts.append(_ignorant(level, standardised))
+            continue
+        strong = None if domain in training.plan.weak_only else rows.strong[drawn]
+        experts.append(_expert(level, standardised.take(drawn), strong, rows.weak[drawn], folds[drawn]))
     taught = np.sort(np.concatenate(classified))
     present, classes = np.unique(rows.domain[taught], return_inverse=True)
     weights, bias = fit_classifier(standardised.take(taught).both, classes, len(present), strength=_CLASSIFIER_STRENGTH)
     return Model(standard, tuple(experts), (weights, bias))
 
 
+def _level(rows: Rows, domain: int) -> float:
+    """Mean gain of a domain, drawn towards that of all prompts as if it had a few more that are like those."""
+    gain = (rows.strong - rows.weak)[rows.scored]
+    mine = gain[rows.domain[rows.scored] == domain]
+    return float((mine.sum() + _LEVEL_PROMPTS * gain.mean()) / (len(mine) + _LEVEL_PROMPTS))
+
+
+def _ignorant(level: float, everything: Features) -> Expert:
+    """Make an expert that expects the same of every prompt."""
+    local = Local.of(everything)
+    surface_only, both = (Ridge(np.zeros(width), np.zeros(width), np.inf) for width in (local.surface, len(local.mean)))
+    return Expert(level, local, None, (surface_only, both))
+
+
 def _expert(
+    level: float,
     features: Features,
     strong: NDArray[np.float64] | None,
     weak: NDArray[np.float64],
     folds: NDArray[np.int64],
-    everything: Features,
 ) -> Expert:
-    if not len(weak):  # prompts without scores alone: an expert that expects no gain
-        local = Local.of(everything)
-        none = tuple(Ridge(np.zeros(width), np.zeros(width), np.inf) for width in (local.surface, len(local.mean)))
-        return Expert(local, None, (none[0], none[1]))
     local = Local.of(features)
     columns = local(features)
     views = columns[:, : local.surface], columns
 
     targets = [weak] if strong is None else [weak, strong]
     sides = list(zip(*(fit_ridges(view, targets, folds) for view in views), strict=True))
-    return Expert(local, None if strong is None else sides[1], sides[0])
+    return Expert(level, local, None if strong is None else sides[1], sides[0])
 
 
 def parameters_of(model: Model, prior: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
@@ -126,9 +143,9 @@ def parameters_of(model: Model, prior: NDArray[np.float64]) -> dict[str, NDArray
 
     for row, level, share in zip(weights, bias, prior, strict=True):
         add_linear("classifier", row[:width], row[width:], float(level + np.log(share)))
-    gold = [(each.local, (1.0, (each.surface_only, each.both))) for each in model.gold]
-    for local, *signed in [*map(_signed, model.experts), *gold]:
-        surface, embedding, offset = np.zeros(width), np.zeros(len(standard.embedding_mean)), 0.0
+    gold = [(each.level, each.local, (1.0, (each.surface_only, each.both))) for each in model.gold]
+    for level, local, *signed in [*map(_signed, model.experts), *gold]:
+        surface, embedding, offset = np.zeros(width), np.zeros(len(standard.embedding_mean)), level
         for sign, (surface_only, both) in signed:
             half = sign / 2  # the two views are averaged
             surface += half * (surface_only.weights + both.weights[:width])
@@ -165,8 +182,8 @@ def _no_gold(dim: int) -> dict[str, NDArray[np.float64]]:
 
 
 def _signed(expert: Expert) -> tuple[Any, ...]:
-    weak = (-1.0, expert.weak)
-    return (expert.local, weak) if expert.strong is None else (expert.local, (1.0, expert.strong), weak)
+    sides = [(-1.0, expert.weak)] if expert.strong is None else [(1.0, expert.strong), (-1.0, expert.weak)]
+    return (expert.level, expert.local, *sides)
 
 
 def penalties_of(expert: Expert) -> tuple[float, ...]:

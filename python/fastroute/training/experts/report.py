@@ -20,6 +20,7 @@ def report_of(fitted: ExpertsFit) -> dict[str, Any]:
     known = [task["apgr"] for task in tasks if task["apgr"] is not None]
     return {
         "held_out_apgr": float(np.mean(known)) if known else None,
+        "gains_are": "differences in score" if fitted.comparable else "relative to the prompt's domain",
         "domain_accuracy": fitted.classified,
         "domains": {
             domain: {"prior": float(share), "penalties": [float(p) for p in fitted.penalties[domain] if np.isfinite(p)]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = ["JUDGE_SCORE_COLUMNS", "Task", "tasks_from_judge_scores", "tasks_from
 JUDGE_SCORE_COLUMNS = ("prompt", "model", "score", "prompt_id", "overlap")
 """Columns that are looked at in a table of judged answers; the first three are needed."""
 
+_UNNAMED = "outcomes"  # the task of rows that no column sorts
 _LOWEST_MARK, _HIGHEST_MARK = 1.0, 10.0  # MT-Bench's scale
 
 
@@ -89,7 +90,7 @@ def tasks_from_outcomes(
         if failed.any():
             dropped["format failures"] = int(failed.sum())
             kept = kept[~failed]
-    names = source_column(table, (column,) if column else ("benchmark", "source"))
+    names = source_column(replace(table, name=_UNNAMED), (column,) if column else ("benchmark", "source"))
     return _tasks(table, prompt_column(table), names, scores, kept), dropped
 
 
