@@ -33,6 +33,11 @@ def mf_reference() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def mf_outcome_reference() -> ModuleType:
+    return _load("mf_outcome_reference")
+
+
+@pytest.fixture(scope="session")
 def tiny_bert() -> ModuleType:
     return _load("tiny_bert")
 

@@ -6,10 +6,14 @@ distill
     A static token table from a local sentence encoder; `bert_forward` and `onnx_forward` run the encoder.
 preferences, outcomes
     Battles from a table of judgements, or from a table of scores; `table_parts` reads them.
-battles
-    Battles as checked arrays: joined, balanced, split.
-mf
-    The matrix-factorization router; `mf_loops` compiles its loops, `strengths` gives its start.
+battles, scores
+    Battles, and scores, as checked arrays: joined, balanced, split; `together` takes tables of both, `guessing` knows
+    what a guess scores.
+mf, mf_outcomes
+    The matrix-factorization router on battles, and on scores; `mf_descent` has the steps, `mf_loops` and
+    `mf_outcome_loops` compile the loops, `strengths` gives the start.
+provenance
+    What an artifact says of its data.
 progress
     A bar on terminals.
 """

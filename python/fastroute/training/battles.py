@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Battles",
+    "Prompted",
     "balance_sources",
     "check_embeddings",
     "gather_embeddings",
     "held_out",
     "join_battles",
+    "join_prompts",
     "mix_battles",
+    "positions",
 ]
 
 
@@ -76,6 +79,10 @@ class Battles:
     def __len__(self) -> int:
         return len(self.outcome)
 
+    def counts(self) -> dict[str, int]:
+        """Count what there is, by name."""
+        return {"battles": len(self)}
+
 
 def join_battles(first: Battles, second: Battles) -> Battles:
     """All battles of both; models, prompts and sources of one name become one.
@@ -85,37 +92,65 @@ def join_battles(first: Battles, second: Battles) -> Battles:
     InvalidArgumentError
         One of them has texts, the other rows of an embedding matrix.
     """
-    if bool(first.prompts) != bool(second.prompts) and len(first) and len(second):
-        raise InvalidArgumentError("battles: one table gives prompts as text, the other as rows; use one form")
+    keys, texts, rows = join_prompts(first, second)
     models = tuple(sorted({*first.models, *second.models}))
     sources = tuple(sorted({*first.sources, *second.sources}))
-    keys = tuple(sorted({*first.prompt_keys, *second.prompt_keys}))
-    parts = [(part, _positions(part.prompt_keys, keys)[part.prompt]) for part in (first, second)]
+    parts = [(part, positions(part.prompt_keys, keys)[part.prompt]) for part in (first, second)]
     order = np.argsort(np.concatenate([prompt for _, prompt in parts]), kind="stable")
 
     def joined(values: list[NDArray[np.int64]]) -> NDArray[np.int64]:
         return np.concatenate(values)[order]
 
-    texts = dict(zip(second.prompt_keys, second.prompts, strict=False))
-    texts.update(zip(first.prompt_keys, first.prompts, strict=False))
-    rows = dict(zip(second.prompt_keys, second.rows.tolist(), strict=False))
-    rows.update(zip(first.prompt_keys, first.rows.tolist(), strict=False))
     return Battles(
         models=models,
         prompt_keys=keys,
-        prompts=tuple(texts[key] for key in keys) if texts else (),
-        rows=np.array([rows[key] for key in keys] if rows else [], dtype=np.int64),
+        prompts=texts,
+        rows=rows,
         prompt=joined([prompt for _, prompt in parts]),
-        model_a=joined([_positions(part.models, models)[part.model_a] for part, _ in parts]),
-        model_b=joined([_positions(part.models, models)[part.model_b] for part, _ in parts]),
+        model_a=joined([positions(part.models, models)[part.model_a] for part, _ in parts]),
+        model_b=joined([positions(part.models, models)[part.model_b] for part, _ in parts]),
         outcome=np.concatenate([first.outcome, second.outcome])[order],
         weight=np.concatenate([first.weight, second.weight])[order],
-        source=joined([_positions(part.sources, sources)[part.source] for part, _ in parts]),
+        source=joined([positions(part.sources, sources)[part.source] for part, _ in parts]),
         sources=sources,
         dropped={
             reason: first.dropped.get(reason, 0) + second.dropped.get(reason, 0)
             for reason in (*first.dropped, *second.dropped)
         },
+    )
+
+
+class Prompted(Protocol):
+    """What has prompts as `Battles` has them."""
+
+    @property
+    def prompt_keys(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def prompts(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def rows(self) -> NDArray[np.int64]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+
+
+def join_prompts(first: Prompted, second: Prompted) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64]]:
+    """Keys, texts and rows of the prompts of both; where both have a key, the first one's stand.
+
+    Raises
+    ------
+    InvalidArgumentError
+        One of them has texts, the other rows of an embedding matrix.
+    """
+    if bool(first.prompts) != bool(second.prompts) and len(first) and len(second):
+        raise InvalidArgumentError("battles: one table gives prompts as text, the other as rows; use one form")
+    keys = tuple(sorted({*first.prompt_keys, *second.prompt_keys}))
+    texts = dict(zip(second.prompt_keys, second.prompts, strict=False))
+    texts.update(zip(first.prompt_keys, first.prompts, strict=False))
+    rows = dict(zip(second.prompt_keys, second.rows.tolist(), strict=False))
+    rows.update(zip(first.prompt_keys, first.rows.tolist(), strict=False))
+    return (
+        keys,
+        tuple(texts[key] for key in keys) if texts else (),
+        np.array([rows[key] for key in keys] if rows else [], dtype=np.int64),
     )
 
 
@@ -172,7 +207,7 @@ def held_out(prompt_keys: tuple[str, ...], fraction: float, seed: int) -> NDArra
     return np.array([int.from_bytes(d.digest()[:8], "big") < threshold for d in digests], dtype=np.bool_)
 
 
-def gather_embeddings(battles: Battles, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+def gather_embeddings(battles: Prompted, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Embeddings of the prompts of battles that were given by row.
 
     Parameters
@@ -215,6 +250,7 @@ def check_embeddings(embeddings: object) -> None:
         raise InvalidArgumentError(f"embeddings: row {row} holds NaN or infinity; finite values are needed")
 
 
-def _positions(names: tuple[str, ...], among: tuple[str, ...]) -> NDArray[np.int64]:
+def positions(names: tuple[str, ...], among: tuple[str, ...]) -> NDArray[np.int64]:
+    """Where each name is among those."""
     index = {name: position for position, name in enumerate(among)}
     return np.array([index[name] for name in names], dtype=np.int64)

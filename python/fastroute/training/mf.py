@@ -12,26 +12,25 @@ that W explains differences between the prompts of a source, not between sources
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
+from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.training.battles import Battles, check_embeddings, held_out
+from fastroute.training.mf_descent import Arrays, check_settings, descend, standardisation
 from fastroute.training.strengths import bradley_terry
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastroute.training.progress import Progress
 
-__all__ = ["MatrixFactorizationFit", "fit_matrix_factorization"]
+__all__ = ["SMALL_DECAY", "BattleObjective", "MatrixFactorizationFit", "fit_matrix_factorization"]
 
-_BATCH = 64  # prompts per step
-_SMALL_DECAY = 0.1  # of the strength axis and the offsets, which many battles determine
-
-_Arrays = tuple[NDArray[np.float64], ...]
+SMALL_DECAY = 0.1
+"""Of the strength axis and the offsets, which many battles determine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +122,11 @@ def fit_matrix_factorization(
     MissingDependencyError
         numba is not installed.
     """
-    _check_arguments(
+    check_settings(
         rank=rank,
         epochs=epochs,
-        rate=learning_rate,
-        decay=weight_decay,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
         validation_fraction=validation_fraction,
         patience=patience,
         seed=seed,
@@ -138,52 +137,42 @@ def fit_matrix_factorization(
             f"embeddings: {len(embeddings)} rows given; the battles have {len(battles.prompt_keys)} prompts"
         )
     training, validation = _split(battles, validation_fraction, seed)
-    centre, spread = _standardisation(embeddings[training])
-    descent = _Descent(
+    centre, spread = standardisation(embeddings[training])
+    generator = np.random.default_rng(seed)
+    objective = BattleObjective(
         (embeddings - centre) / spread,
         battles,
         training=training,
         rank=rank,
-        rate=learning_rate,
         decay=weight_decay,
-        seed=seed,
+        generator=generator,
     )
-    metrics: dict[str, list[float]] = {}
-    best, best_loss, best_epoch = descent.copy_parameters(), math.inf, 0
-    for epoch in range(1, epochs + 1):
-        for side, figures in (
-            ("train", descent.epoch(training)),
-            ("validation", descent.evaluate(validation)),
-        ):
-            metrics.setdefault(f"{side}_loss", []).append(figures[0])
-            metrics.setdefault(f"{side}_accuracy", []).append(figures[1])
-        loss = metrics["validation_loss"][-1]
-        if not math.isfinite(loss):
-            raise InvalidArgumentError(
-                f"learning_rate: {learning_rate} makes training diverge in epoch {epoch}; a smaller one is needed"
-            )
-        if loss < best_loss:
-            best, best_loss, best_epoch = descent.copy_parameters(), loss, epoch
-        if progress is not None:
-            progress(epoch, epochs)
-        if epoch - best_epoch >= patience:
-            break
-    embedding, projection, bias = _fold(best, centre, spread)
+    descent = descend(
+        objective,
+        training,
+        validation,
+        generator,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        patience=patience,
+        progress=progress,
+    )
+    embedding, projection, bias = _fold(descent.parameters, centre, spread)
     return MatrixFactorizationFit(
         models=battles.models,
         model_embedding=embedding,
         projection=projection,
         classifier=np.ones(rank, dtype=np.float32),
         model_bias=bias,
-        metrics=metrics,
-        best_epoch=best_epoch,
+        metrics=descent.metrics,
+        best_epoch=descent.best_epoch,
         seed=seed,
         validation=validation,
     )
 
 
-class _Descent:
-    """Parameters, their AdamW state, and the data they are fitted to.
+class BattleObjective:
+    """Cross-entropy of battles.
 
     Vectors start at zero, and strengths and offsets at their Bradley-Terry fit: the start is the best guess
     that does not look at prompts, and what early stopping leaves unlearned is zero instead of noise.
@@ -196,9 +185,8 @@ class _Descent:
         *,
         training: NDArray[np.int64],
         rank: int,
-        rate: float,
         decay: float,
-        seed: int,
+        generator: np.random.Generator,
     ) -> None:
         from fastroute.training import mf_loops
 
@@ -209,56 +197,33 @@ class _Descent:
             self._starts, battles.model_a, battles.model_b, battles.source, battles.outcome, battles.weight
         )  # fmt: skip
         self._weight_before = np.concatenate([[0.0], np.cumsum(battles.weight)])
-        self._generator = np.random.default_rng(seed)
         width, models = features.shape[1], len(battles.models)
         strength, offset = _start(battles, training)
-        self._parameters: _Arrays = (
+        self.parameters: Arrays = (
             np.zeros((models, rank - 1)),
-            self._generator.standard_normal((width, rank - 1)) * width**-0.5,
+            generator.standard_normal((width, rank - 1)) * width**-0.5,
             np.zeros(width),
             strength,
             offset,
         )
-        self._decays = (decay, decay, _SMALL_DECAY, 0.0, _SMALL_DECAY)
-        self._gradients, self._first, self._second = (
-            tuple(np.zeros_like(parameter) for parameter in self._parameters) for _ in range(3)
-        )
-        self._rate, self._step = rate, 0
+        self.decays: tuple[float, ...] = (decay, decay, SMALL_DECAY, 0.0, SMALL_DECAY)
 
-    def epoch(self, prompts: NDArray[np.int64]) -> tuple[float, float]:
-        """One pass in a random order; loss and accuracy as met on the way."""
-        order = self._generator.permutation(prompts)
-        sums = [self._descend(order[start : start + _BATCH]) for start in range(0, len(order), _BATCH)]
-        loss, right, decided = (math.fsum(column) for column in zip(*sums, strict=True))
-        return self._mean(prompts, loss, right, decided)
-
-    def evaluate(self, prompts: NDArray[np.int64]) -> tuple[float, float]:
-        """Loss and accuracy."""
-        sums = self._loops.loss_only(prompts, self._features, self._battles, self._parameters)
-        return self._mean(prompts, *sums)
-
-    def copy_parameters(self) -> _Arrays:
-        """Parameters as they are now."""
-        return tuple(parameter.copy() for parameter in self._parameters)
-
-    def _descend(self, batch: NDArray[np.int64]) -> tuple[float, float, float]:
+    def gradient(self, units: NDArray[np.int64], gradients: Arrays) -> tuple[float, float, float]:
+        """Add the gradient; summed loss, weight predicted right, weight decided."""
         sums: tuple[float, float, float] = self._loops.loss_and_gradient(
-            batch, self._features, self._battles, self._parameters, self._gradients
+            units, self._features, self._battles, self.parameters, gradients
         )
-        self._step += 1
-        scale = 1.0 / self._weight(batch)
-        state = zip(self._parameters, self._gradients, self._first, self._second, strict=True)
-        for arrays, decay in zip(state, self._decays, strict=True):
-            flat = tuple(array.reshape(-1) for array in arrays)
-            self._loops.adam_step(flat, self._step, scale, self._rate, decay)
         return sums
 
-    def _weight(self, prompts: NDArray[np.int64]) -> float:
-        before, starts = self._weight_before, self._starts
-        return float((before[starts[prompts + 1]] - before[starts[prompts]]).sum())
+    def loss(self, units: NDArray[np.int64]) -> tuple[float, float, float]:
+        """Return what `gradient` returns, without the gradient."""
+        sums: tuple[float, float, float] = self._loops.loss_only(units, self._features, self._battles, self.parameters)
+        return sums
 
-    def _mean(self, prompts: NDArray[np.int64], loss: float, right: float, decided: float) -> tuple[float, float]:
-        return loss / self._weight(prompts), right / decided if decided else 1.0
+    def weight(self, units: NDArray[np.int64]) -> float:
+        """Sum the weights of the battles."""
+        before, starts = self._weight_before, self._starts
+        return float((before[starts[units + 1]] - before[starts[units]]).sum())
 
 
 def _start(battles: Battles, training: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -280,43 +245,6 @@ def _start(battles: Battles, training: NDArray[np.int64]) -> tuple[NDArray[np.fl
     return strength, offset
 
 
-def _check_arguments(
-    *,
-    rank: int,
-    epochs: int,
-    rate: float,
-    decay: float,
-    validation_fraction: float,
-    patience: int,
-    seed: int,
-) -> None:
-    for name, count, least in (
-        ("rank", rank, 1),
-        ("epochs", epochs, 1),
-        ("patience", patience, 1),
-        ("seed", seed, 0),
-    ):
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
-            raise InvalidTypeError(f"{name}: {type(count).__name__} given; an integer is needed")
-        if count < least:
-            raise InvalidArgumentError(f"{name}: {count} given; at least {least} is needed")
-    for name, number in (
-        ("learning_rate", rate), ("weight_decay", decay), ("validation_fraction", validation_fraction)
-    ):  # fmt: skip
-        if isinstance(number, bool) or not isinstance(number, (int, float, np.number)):
-            raise InvalidTypeError(f"{name}: {type(number).__name__} given; a number is needed")
-    if not (math.isfinite(rate) and rate > 0):
-        raise InvalidArgumentError(f"learning_rate: {rate} given; a finite number above 0 is needed")
-    if not (decay >= 0 and decay * rate < 1):
-        raise InvalidArgumentError(
-            f"weight_decay: {decay} given; at least 0 and below 1 / learning_rate, {1 / rate:g}, is needed"
-        )
-    if not 0 < validation_fraction < 1:
-        raise InvalidArgumentError(
-            f"validation_fraction: {validation_fraction} given; a number between 0 and 1 is needed"
-        )
-
-
 def _split(battles: Battles, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     fought = np.zeros(len(battles.prompt_keys), np.bool_)
     fought[battles.prompt] = True
@@ -330,15 +258,8 @@ def _split(battles: Battles, fraction: float, seed: int) -> tuple[NDArray[np.int
     return sides
 
 
-def _standardisation(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    centre = embeddings.mean(axis=0, dtype=np.float64)
-    spread = embeddings.std(axis=0, dtype=np.float64)
-    floor = 1e-3 * spread.max()  # a column that hardly varies says nothing, and must not be blown up
-    return centre, np.maximum(spread, floor) if floor > 0 else np.ones_like(spread)
-
-
 def _fold(
-    parameters: _Arrays, centre: NDArray[np.float64], spread: NDArray[np.float64]
+    parameters: Arrays, centre: NDArray[np.float64], spread: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Vectors, projection and biases for embeddings that are not standardised.
 

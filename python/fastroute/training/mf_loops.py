@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("training needs numba: pip install 'fastroute[train]'") from error
 
-__all__ = ["adam_step", "loss_and_gradient", "loss_only"]
+__all__ = ["adam_step", "loss_and_gradient", "loss_only", "njit", "project", "sigmoid"]
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -55,7 +55,7 @@ def loss_and_gradient(prompts: Any, features: Any, battles: Any, parameters: Any
     hidden, hidden_g = np.empty(rank), np.empty(rank)
     loss, right, decided = 0.0, 0.0, 0.0
     for p in prompts:
-        stretch = _project(features, p, projection, axis, hidden)
+        stretch = project(features, p, projection, axis, hidden)
         stretch_g = 0.0
         hidden_g[:] = 0.0
         for i in range(starts[p], starts[p + 1]):
@@ -66,7 +66,7 @@ def loss_and_gradient(prompts: Any, features: Any, battles: Any, parameters: Any
                 decided += weight[i]
                 if (margin > 0.0) == (outcome[i] > 0.5):
                     right += weight[i]
-            slope = weight[i] * (_sigmoid(margin) - outcome[i])
+            slope = weight[i] * (sigmoid(margin) - outcome[i])
             stretch_g += slope * (strength[a] - strength[b])
             strength_g[a] += slope * stretch
             strength_g[b] -= slope * stretch
@@ -91,7 +91,7 @@ def loss_only(prompts: Any, features: Any, battles: Any, parameters: Any) -> Any
     hidden = np.empty(projection.shape[1])
     loss, right, decided = 0.0, 0.0, 0.0
     for p in prompts:
-        stretch = _project(features, p, projection, axis, hidden)
+        stretch = project(features, p, projection, axis, hidden)
         for i in range(starts[p], starts[p + 1]):
             margin = _margin((model_a[i], model_b[i], source[i]), stretch, hidden, parameters)
             loss += weight[i] * _cross_entropy(margin, outcome[i])
@@ -129,7 +129,7 @@ def adam_step(arrays: Any, step: int, scale: float, rate: float, decay: float) -
 
 
 @njit(cache=False)
-def _project(features: Any, prompt: int, projection: Any, axis: Any, hidden: Any) -> float:
+def project(features: Any, prompt: int, projection: Any, axis: Any, hidden: Any) -> float:
     """Fill `hidden` with x P and return 1 + u.x."""
     hidden[:] = 0.0
     stretch = 1.0
@@ -151,7 +151,8 @@ def _margin(battle: Any, stretch: float, hidden: Any, parameters: Any) -> float:
 
 
 @njit(cache=False)
-def _sigmoid(margin: float) -> float:
+def sigmoid(margin: float) -> float:
+    """Of a logit."""
     small = math.exp(-abs(margin))  # never overflows
     return (1.0 if margin >= 0.0 else small) / (1.0 + small)
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from fastroute.training.battles import Battles
 
-__all__ = ["OUTCOME_COLUMNS", "battles_from_outcomes", "format_failures"]
+__all__ = ["OUTCOME_COLUMNS", "battles_from_outcomes", "benchmarks", "format_failures"]
 
-OUTCOME_COLUMNS = ("model", "score", "prompt", "row", "prompt_id", "source", "benchmark", "overlap")
+OUTCOME_COLUMNS = ("model", "score", "prompt", "row", "prompt_id", "source", "benchmark", "guess", "overlap")
 """Columns that are looked at. Those after `score` may be missing, but `prompt` or `row` is needed."""
 
 _NOISY_SOURCE = "llmrouter"
@@ -74,7 +74,7 @@ def battles_from_outcomes(
         kept = kept[~failed]
     models = table.labels("model").take(kept)
     prompts = prompt_column(table).take(kept)
-    sources = _benchmarks(table, prompts, kept)
+    sources = benchmarks(table, prompts, kept)
     cell = prompts.keys.codes * len(sources.values) + sources.codes
     first, second = _draw_pairs(cell, models.codes, pairs_per_prompt, seed)
     score = score[kept]
@@ -89,7 +89,7 @@ def battles_from_outcomes(
     )
 
 
-def _benchmarks(table: Table, prompts: PromptColumn, kept: NDArray[np.int64]) -> Labels:
+def benchmarks(table: Table, prompts: PromptColumn, kept: NDArray[np.int64]) -> Labels:
     """Benchmarks as sources; those with few prompts go together under the name of their source."""
     benchmark = source_column(table, ("benchmark", "source")).take(kept)
     if "benchmark" not in table or "source" not in table:

@@ -1,4 +1,4 @@
-"""Bradley-Terry strengths of models: how often each wins, prompts left aside."""
+"""Strengths of models, prompts left aside: how often each wins, how often each is right."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["bradley_terry"]
+__all__ = ["bradley_terry", "right_answers"]
 
 _STEPS = 50
 _TOLERANCE = 1e-10
+_LEVEL_PENALTY = 1e-3
 
 
 def bradley_terry(
@@ -60,3 +61,70 @@ def bradley_terry(
         if np.abs(step).max(initial=0.0) < _TOLERANCE:
             break
     return strength
+
+
+def right_answers(
+    models: int,
+    sources: int,
+    model: NDArray[np.int64],
+    source: NDArray[np.int64],
+    *,
+    score: NDArray[np.float64],
+    guess: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    penalty: float = 1.0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Maximum a-posteriori strengths s, levels o and offsets c, in logits, of models that answer prompts.
+
+    Model m is right in source g with probability ``h + (1 - h) sigmoid(s_m + o_g + c_gm)``. First s and o are fitted,
+    by Fisher scoring, with c at zero; then c beside them. The penalty keeps models finite that are always right.
+
+    Parameters
+    ----------
+    models, sources
+        Numbers K and G.
+    model, source, score, guess, weight
+        (n,) per score, as in `Scores`.
+    penalty
+        Of ``s^2 / 2`` and ``c^2 / 2``; larger than 0. Levels have a small one, for those that are always right.
+
+    Returns
+    -------
+    tuple
+        s (K,), o (G,) and c (G, K), float64.
+    """
+    both = np.concatenate([np.full(models, penalty), np.full(sources, _LEVEL_PENALTY * penalty)])
+    fitted = np.zeros(models + sources)
+    for _ in range(_STEPS):
+        slope, curve = _slope_and_curve(fitted[model] + fitted[models + source], score, guess, weight)
+        pulls = np.bincount(model, slope, len(fitted)) + np.bincount(models + source, slope, len(fitted))
+        gradient = pulls + both * fitted
+        cells = np.bincount(model * sources + source, curve, models * sources).reshape(models, sources)
+        hessian = np.diag(np.concatenate([cells.sum(axis=1), cells.sum(axis=0)]) + both)
+        hessian[:models, models:] += cells
+        hessian[models:, :models] += cells.T
+        step = np.linalg.solve(hessian, gradient)
+        fitted -= np.clip(step, -2, 2)
+        if np.abs(step).max(initial=0.0) < _TOLERANCE:
+            break
+    strength, level = fitted[:models], fitted[models:]
+    cell, offset = source * models + model, np.zeros(sources * models, np.float64)
+    for _ in range(_STEPS):
+        slope, curve = _slope_and_curve(strength[model] + level[source] + offset[cell], score, guess, weight)
+        pull = np.bincount(cell, slope, len(offset)) + penalty * offset
+        step = pull / (np.bincount(cell, curve, len(offset)) + penalty)
+        offset -= np.clip(step, -2, 2)
+        if np.abs(step).max(initial=0.0) < _TOLERANCE:
+            break
+    return strength, level, offset.reshape(sources, models)
+
+
+def _slope_and_curve(
+    logit: NDArray[np.float64], score: NDArray[np.float64], guess: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """First derivative of the cross-entropy, and the expected second one, by the logit."""
+    odds = np.exp(np.clip(logit, -30, 30))
+    win = odds / (1 + odds)
+    known = odds / (guess + odds)
+    # Fisher information: (dp/dl)^2 / (p (1 - p)) = sigmoid(l)^2 (1 - h) / (h + e^l)
+    return weight * (win - score * known), weight * win * (1 - win) * (1 - guess) * known

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PromptColumn", "build_battles", "clean_rows", "prompt_column", "source_column"]
+__all__ = [
+    "PromptColumn",
+    "SortedPrompts",
+    "build_battles",
+    "clean_rows",
+    "prompt_column",
+    "sorted_prompts",
+    "sorted_used",
+    "source_column",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,40 @@ def clean_rows(table: Table) -> tuple[NDArray[np.int64], dict[str, int]]:
     return kept, {"overlap with an evaluation set": lost} if lost else {}
 
 
+@dataclass(frozen=True, slots=True)
+class SortedPrompts:
+    """The prompts that occur, by key.
+
+    Attributes
+    ----------
+    keys, texts, rows
+        As `prompt_keys`, `prompts` and `rows` of `Battles`.
+    prompt
+        Index of each row's prompt among them.
+    """
+
+    keys: tuple[str, ...]
+    texts: tuple[str, ...]
+    rows: NDArray[np.int64]
+    prompt: NDArray[np.int64]
+
+
+def sorted_prompts(prompts: PromptColumn) -> SortedPrompts:
+    """Keep the prompts that occur, and sort them by key."""
+    used, prompt = np.unique(prompts.keys.codes, return_inverse=True)
+    keys = [prompts.keys.values[code] for code in used]
+    by_key = sorted(range(len(keys)), key=keys.__getitem__)
+    rank = np.empty(len(keys), np.int64)
+    rank[by_key] = np.arange(len(keys))
+    origin = used[by_key]
+    return SortedPrompts(
+        tuple(keys[index] for index in by_key),
+        tuple(prompts.texts[code] for code in origin) if prompts.texts else (),
+        prompts.rows[origin] if len(prompts.rows) else prompts.rows,
+        rank[prompt],
+    )
+
+
 def build_battles(
     *,
     prompts: PromptColumn,
@@ -91,22 +134,16 @@ def build_battles(
 
     `model_a` and `model_b` are codes of `models`, whose own rows do not matter.
     """
-    used, prompt = np.unique(prompts.keys.codes, return_inverse=True)
-    keys = [prompts.keys.values[code] for code in used]
-    by_key = sorted(range(len(keys)), key=keys.__getitem__)
-    rank = np.empty(len(keys), np.int64)
-    rank[by_key] = np.arange(len(keys))
-    prompt = rank[prompt]
-    order = np.argsort(prompt, kind="stable")
-    origin = used[by_key]
-    model_names, codes = _sorted_used(models.values, np.concatenate([model_a, model_b]))
-    source_names, source = _sorted_used(sources.values, sources.codes)
+    ordered = sorted_prompts(prompts)
+    order = np.argsort(ordered.prompt, kind="stable")
+    model_names, codes = sorted_used(models.values, np.concatenate([model_a, model_b]))
+    source_names, source = sorted_used(sources.values, sources.codes)
     return Battles(
         models=model_names,
-        prompt_keys=tuple(keys[index] for index in by_key),
-        prompts=tuple(prompts.texts[code] for code in origin) if prompts.texts else (),
-        rows=prompts.rows[origin] if len(prompts.rows) else prompts.rows,
-        prompt=prompt[order],
+        prompt_keys=ordered.keys,
+        prompts=ordered.texts,
+        rows=ordered.rows,
+        prompt=ordered.prompt[order],
         model_a=codes[: len(model_a)][order],
         model_b=codes[len(model_a) :][order],
         outcome=outcome[order],
@@ -141,7 +178,8 @@ def _filled(labels: Labels, instead: Labels) -> Labels:
     return Labels(tuple(index), np.where(codes == index[""], others, codes))
 
 
-def _sorted_used(values: Sequence[str], codes: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def sorted_used(values: Sequence[str], codes: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Sort the names that occur, and renumber codes by them."""
     names = tuple(sorted({values[code] for code in np.unique(codes)}))
     index = {name: position for position, name in enumerate(names)}
     table = np.array([index.get(value, -1) for value in values], dtype=np.int64)
