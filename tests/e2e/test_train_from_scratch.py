@@ -102,6 +102,59 @@ def test_every_format_gives_the_same_router(encoder: Path, tmp_path: Path) -> No
     assert len(set(weights)) == 1
 
 
+def outcome_columns(count: int = 400) -> dict[str, list[object]]:
+    """Scores by which "large" knows all, and "small" guesses where the prompt says "prove"."""
+    rng = np.random.default_rng(4)
+    columns: dict[str, list[object]] = {"prompt": [], "model": [], "score": []}
+    for i in range(count):
+        prompt = " ".join([*rng.choice(["a", "prompt", "prompts", "!", "é"], size=5), "prove" if i % 2 else "a"])
+        for model in ("large", "small"):
+            columns["prompt"].append(prompt + f"{' !' * (i % 7)}\nA. a\nB. prove")
+            columns["model"].append(model)
+            columns["score"].append(bool(model == "large" or i % 2 == 0 or rng.integers(2)))
+    return columns
+
+
+def test_train_on_outcomes(encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Through the command line and in Python: one objective, one set of weights."""
+    pq.write_table(pa.table(outcome_columns()), tmp_path / "outcomes.parquet")
+    pq.write_table(pa.table(battle_columns(40)), tmp_path / "battles.parquet")
+    judged = {"prompt": ["a prompt", "a !"] * 20, "model": ["large"] * 20 + ["small"] * 20, "score": [9, 10] * 20}
+    pq.write_table(pa.table(judged | {"judge": ["j"] * 40}), tmp_path / "judged.parquet")
+    pair = f"--strong large --weak small --encoder {encoder}".split()
+    settings = {"rank": 2, "epochs": 60, "learning_rate": 0.02, "weight_decay": 0.0}
+    options = [*pair, *(f"--{name.replace('_', '-')}={value}" for name, value in settings.items())]
+    outcomes = ["train", "mf", "--objective", "outcomes", "--outcomes", str(tmp_path / "outcomes.parquet"), *options]
+    assert main([*outcomes, "-o", str(tmp_path / "one")]) == 0
+    assert "800 scores of 2 models on 4" in capsys.readouterr().err
+    router = MatrixFactorizationRouter("large", "small", encoder=encoder, objective="outcomes", **settings)
+    router.fit(outcomes=outcome_columns())
+    router.save(tmp_path / "other")
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "other")]
+    assert weights[0] == weights[1]
+
+    loaded = fastroute.load(tmp_path / "one")
+    prompts = [str(prompt) for prompt in outcome_columns()["prompt"]]
+    hard = np.array(["prove\n" in prompt or "prove !" in prompt for prompt in prompts])
+    scores = loaded.score(prompts)
+    assert scores[hard].mean() > scores[~hard].mean() + 0.05
+    assert loaded.score_models(prompts).shape == (len(prompts), 2)
+    training = json.loads((tmp_path / "one" / "router.json").read_bytes())["training"]
+    assert (training["objective"], training["guess_rate"]) == ("outcomes", "1 / lettered options")
+    assert training["scores"] == 800
+    assert "--objective outcomes --rank 2" in training["command"]
+
+    more = ["--preferences", str(tmp_path / "battles.parquet"), "--judge-scores", str(tmp_path / "judged.parquet")]
+    assert main([*outcomes, *more, "-o", str(tmp_path / "all")]) == 0
+    training = json.loads((tmp_path / "all" / "router.json").read_bytes())["training"]
+    assert (training["scores"], training["battles"]) == (840, 40)
+    assert [data["file"] for data in training["data"]] == ["battles.parquet", "outcomes.parquet", "judged.parquet"]
+    assert main([*outcomes, *more, "--objective", "battles", "-o", str(tmp_path / "battles")]) == 0
+    training = json.loads((tmp_path / "battles" / "router.json").read_bytes())["training"]
+    assert training["objective"] == "battles"
+    assert "scores" not in training
+
+
 def test_fit_on_rows_of_embeddings(tmp_path: Path) -> None:
     """Battles by row, a matrix of embeddings, no encoder: scores embeddings, and says so of text."""
     columns = battle_columns()
@@ -126,6 +179,11 @@ def test_fit_on_rows_of_embeddings(tmp_path: Path) -> None:
         fastroute.load(tmp_path / "router", encoder="static-minilm-l6")
 
 
+def test_an_unknown_objective_is_refused() -> None:
+    with pytest.raises(fastroute.errors.InvalidArgumentError, match="objective: found 'gains', allowed: battles, out"):
+        MatrixFactorizationRouter(objective="gains")
+
+
 def test_another_encoder_is_refused(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderMismatchError, match="static-minilm-l6"):
         fastroute.load("mf", encoder=encoder)
@@ -143,11 +201,14 @@ def test_a_pair_of_unknown_models_names_the_nearest(encoder: Path) -> None:
     ("arguments", "says"),
     [
         (["--preferences", "absent.parquet"], "absent.parquet: no such file"),
-        ([], "--preferences, --outcomes: found neither"),
+        ([], "--preferences, --outcomes, --judge-scores: found none"),
         (["--preferences", "battles.parquet", "--strong", "nobody"], "strong: found 'nobody'"),
         (["--preferences", "battles.parquet", "--encoder", "nowhere"], "nowhere"),
         (["--preferences", "battles.parquet", "--rank", "0"], "rank: 0 given"),
         (["--outcomes", "battles.parquet"], "no column 'model'"),
+        (["--preferences", "battles.parquet", "--objective", "outcomes"], "--outcomes, --judge-scores: found neither"),
+        (["--judge-scores", "battles.parquet"], "no column 'score'"),
+        (["--preferences", "battles.parquet", "--objective", "gains"], "invalid choice: 'gains'"),
         (["--preferences", "battles.txt"], "battles.txt: the format can't be told by its name"),
     ],
 )

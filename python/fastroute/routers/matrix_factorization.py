@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from fastroute.training.battles import Battles
     from fastroute.training.progress import Progress
+    from fastroute.training.scores import Scores
 
 __all__ = ["MatrixFactorizationRouter"]
 
+OBJECTIVES = ("battles", "outcomes")
 _WEIGHTS_FILE = "weights.safetensors"
 # Tensors by name; K models, rank r, dimension d.
 _TENSORS: dict[str, tuple[str, ...]] = {
@@ -36,7 +38,7 @@ _TENSORS: dict[str, tuple[str, ...]] = {
 
 
 class MatrixFactorizationRouter(BaseRouter):
-    """Matrix factorization of battles (RouteLLM, arXiv 2406.18665, section 4.1).
+    """Matrix factorization of battles (RouteLLM, arXiv 2406.18665, section 4.1), or of scores.
 
     A model m with vector v_m and bias b_m has ``delta(m, e) = w . (v_m * (W e)) + b_m`` on a prompt with
     embedding e, and the score is the strong model's win rate, ``sigmoid(delta(strong, e) - delta(weak, e))``.
@@ -51,8 +53,11 @@ class MatrixFactorizationRouter(BaseRouter):
     encoder
         Reads prompts: an encoder, its name or its path; the built-in one by default. None for a router of
         embeddings alone.
+    objective
+        "battles": who wins, scores too as battles between models that were scored on one prompt. "outcomes": who is
+        right, a model with probability ``h + (1 - h) sigmoid(delta(m, e))`` where a guess scores h; battles besides.
     rank, epochs, learning_rate, weight_decay, validation_fraction, patience, seed
-        As in `fastroute.training.mf.fit_matrix_factorization`.
+        As in `fastroute.training.mf.fit_matrix_factorization`, or `fastroute.training.mf_outcomes` for outcomes.
 
     Attributes
     ----------
@@ -76,6 +81,7 @@ class MatrixFactorizationRouter(BaseRouter):
         weak: str = WEAK,
         *,
         encoder: Encoder | str | os.PathLike[str] | None = DEFAULT_ENCODER,
+        objective: str = "battles",
         rank: int = 8,
         epochs: int = 100,
         learning_rate: float = 3e-4,
@@ -84,6 +90,9 @@ class MatrixFactorizationRouter(BaseRouter):
         patience: int = 6,
         seed: int = 0,
     ) -> None:
+        if objective not in OBJECTIVES:
+            raise InvalidArgumentError(f"objective: found {objective!r}, allowed: {', '.join(OBJECTIVES)}")
+        self._objective = objective
         self._strong, self._weak = strong, weak
         self._encoder = encoder if encoder is None or isinstance(encoder, Encoder) else load_encoder(encoder)
         self._settings: dict[str, Any] = {
@@ -103,13 +112,14 @@ class MatrixFactorizationRouter(BaseRouter):
 
     def fit(
         self,
-        battles: object,
+        battles: object = None,
         *,
+        outcomes: object = None,
         embeddings: NDArray[np.float32] | None = None,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> MatrixFactorizationRouter:
-        """Train on battles; needs ``pip install 'fastroute[train]'``.
+        """Train on battles, on outcomes or on both; needs ``pip install 'fastroute[train]'``.
 
         Training stops early on held-out prompts. The threshold becomes the one that sends half of those to
         the strong model.
@@ -120,8 +130,11 @@ class MatrixFactorizationRouter(BaseRouter):
             A pyarrow table, pandas or polars frame or dictionary of columns with model_a, model_b, winner
             (model_a, model_b or tie) and either prompt (text) or row (index into `embeddings`); or what
             `fastroute.training` made of such tables.
+        outcomes
+            Such a table with model, score (0 to 1, or true and false) and prompt or row; or what
+            `fastroute.training` made of it. The objective "outcomes" needs it.
         embeddings
-            float32 (n, d), finite: needed where battles give rows. The router reads text only if its encoder
+            float32 (n, d), finite: needed where tables give rows. The router reads text only if its encoder
             has the same d.
         provenance
             What the artifact is to say of its training: data with hashes and licences, the command.
@@ -138,21 +151,29 @@ class MatrixFactorizationRouter(BaseRouter):
         DataError
             A column is missing, or holds what is not allowed.
         UnknownModelError
-            `strong` or `weak` fought no battle.
+            `strong` or `weak` is in none of the tables.
         InvalidTypeError, InvalidArgumentError
             An argument has a type or value that is not allowed.
         MissingDependencyError
             numba is not installed.
         """
-        from fastroute.training.battles import Battles
         from fastroute.training.mf import fit_matrix_factorization
-        from fastroute.training.preferences import battles_from_preferences
+        from fastroute.training.mf_outcomes import fit_outcome_factorization
+        from fastroute.training.scores import Scores
+        from fastroute.training.together import battles_of_both, scores_of_both
 
-        table = battles if isinstance(battles, Battles) else battles_from_preferences(battles, name="battles")
+        data: Battles | Scores
+        if self._objective == "outcomes":
+            data = scores_of_both(battles, outcomes)
+        else:
+            data = battles_of_both(battles, outcomes, seed=self._settings["seed"])
         for argument, model in (("strong", self._strong), ("weak", self._weak)):
-            model_index(table.models, model, argument)
-        rows = self._embeddings(table, embeddings)
-        fitted = fit_matrix_factorization(rows, table, progress=progress, **self._settings)
+            model_index(data.models, model, argument)
+        rows = self._embeddings(data, embeddings)
+        if isinstance(data, Scores):
+            fitted = fit_outcome_factorization(rows, data, progress=progress, **self._settings)
+        else:
+            fitted = fit_matrix_factorization(rows, data, progress=progress, **self._settings)
         self.models_ = fitted.models
         self.model_embedding_, self.projection_ = fitted.model_embedding, fitted.projection
         self.classifier_, self.model_bias_ = fitted.classifier, fitted.model_bias
@@ -170,10 +191,12 @@ class MatrixFactorizationRouter(BaseRouter):
             },
             "training": {
                 **(provenance or {}),
+                "objective": self._objective,
                 "settings": self._settings,
-                "battles": len(table),
-                "prompts": len(table.prompt_keys),
-                "dropped_rows": table.dropped,
+                **data.counts(),
+                **({"guess_rate": data.guess_rule} if isinstance(data, Scores) else {}),
+                "prompts": len(data.prompt_keys),
+                "dropped_rows": data.dropped,
             },
             "metrics": {name: values[best] for name, values in fitted.metrics.items()} | {"epoch": fitted.best_epoch},
         }
@@ -217,7 +240,7 @@ class MatrixFactorizationRouter(BaseRouter):
         router.classifier_, router.model_bias_ = weights["classifier"].copy(), weights["model_bias"].copy()
         router._strong = _model_of(artifact, "strong") if strong is None else strong
         router._weak = _model_of(artifact, "weak") if weak is None else weak
-        router._settings = {}
+        router._settings, router._objective = {}, "battles"
         router._threshold = threshold_of(artifact)
         router._artifact = artifact.sha256
         router._manifest = {key: value for key, value in manifest.items() if key in _KEPT}
@@ -233,7 +256,7 @@ class MatrixFactorizationRouter(BaseRouter):
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """Loss and accuracy on training and held-out battles, at the epoch that was kept."""
+        """Loss and accuracy on training and held-out data, at the epoch that was kept."""
         return dict(self._manifest.get("metrics", {}))
 
     @property
@@ -387,7 +410,7 @@ class MatrixFactorizationRouter(BaseRouter):
             raise _untrained()
         return self._model
 
-    def _embeddings(self, battles: Battles, embeddings: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    def _embeddings(self, battles: Battles | Scores, embeddings: NDArray[np.float32] | None) -> NDArray[np.float32]:
         from fastroute.training.battles import gather_embeddings
 
         if battles.prompts:
