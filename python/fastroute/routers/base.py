@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = [
+    "KEPT",
     "STRONG",
     "WEAK",
     "BaseRouter",
@@ -45,6 +46,8 @@ __all__ = [
 # The pair of RouteLLM's paper, which everything that takes a pair starts from.
 STRONG: Final = "gpt-4-1106-preview"
 WEAK: Final = "mixtral-8x7b-instruct-v0.1"
+# What a manifest says beyond what a trained router itself knows.
+KEPT: Final = ("threshold", "calibration", "training", "metrics")
 
 
 class BaseRouter(ABC):

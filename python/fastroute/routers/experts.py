@@ -13,6 +13,7 @@ from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, ArtifactVersionError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
 from fastroute.routers.base import (
+    KEPT,
     STRONG,
     WEAK,
     BaseRouter,
@@ -281,7 +282,7 @@ class ExpertsRouter(BaseRouter):
         router._seed = 0
         router._threshold = threshold_of(artifact)
         router._artifact = artifact.sha256
-        router._manifest = {key: value for key, value in manifest.items() if key in _KEPT}
+        router._manifest = {key: value for key, value in manifest.items() if key in KEPT}
         try:
             router._complete()
         except InvalidArgumentError as error:
@@ -486,6 +487,3 @@ class ExpertsRouter(BaseRouter):
         if self._native is None:
             raise untrained()
         return self._native
-
-
-_KEPT = ("threshold", "calibration", "training", "metrics")

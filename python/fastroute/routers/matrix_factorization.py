@@ -12,7 +12,20 @@ from fastroute.encoders import Encoder, StaticEncoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, EncoderMismatchError, InvalidArgumentError
 from fastroute.policies import Threshold
-from fastroute.routers.base import STRONG, WEAK, BaseRouter, encoder_of, encoder_reference, model_index, threshold_of
+from fastroute.routers.base import (
+    KEPT,
+    STRONG,
+    WEAK,
+    BaseRouter,
+    encoder_of,
+    encoder_reference,
+    model_index,
+    model_of,
+    names_of,
+    threshold_of,
+    untrained,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     import os
@@ -212,38 +225,20 @@ class MatrixFactorizationRouter(BaseRouter):
         encoder: Encoder | str | os.PathLike[str] | None = None,
     ) -> MatrixFactorizationRouter:
         """Make a router of a verified artifact; `fastroute.load` calls this."""
-        manifest, source = artifact.manifest, str(artifact.path / _WEIGHTS_FILE)
-        models = manifest.get("models")
-        if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
-            raise ArtifactCorruptError(f"{artifact.path}: models is {type(models).__name__}; a list of names is needed")
-        if len(set(models)) != len(models) or len(models) < 2:
-            raise ArtifactCorruptError(
-                f"{artifact.path}: models lists {len(models)} names; two or more distinct ones are needed"
-            )
-        if _WEIGHTS_FILE not in artifact.files:
-            raise ArtifactCorruptError(f"{artifact.path}: its manifest lists no {_WEIGHTS_FILE}, which this router has")
-        tensors = safetensors.decode(artifact.files[_WEIGHTS_FILE], source=source)
-        extents: dict[str, int | None] = {"K": len(models), "r": None, "d": None}
-        weights = {}
-        for name, axes in _TENSORS.items():
-            shape = [extents[axis] for axis in axes]
-            weights[name] = safetensors.expect_tensor(tensors, name, source=source, dtype="float32", shape=shape)
-            extents.update(zip(axes, weights[name].shape, strict=True))
+        manifest = artifact.manifest
         router = cls.__new__(cls)
+        router.models_ = names_of(artifact, "models", fewest=2)
+        extents = {"K": len(router.models_), "r": None, "d": None}
+        weights, _ = weights_of(artifact, _WEIGHTS_FILE, _TENSORS, extents)
         router._encoder = encoder_of(artifact, encoder)
-        router.models_ = tuple(models)
-        # Views would keep the whole file in memory; the core has its own copies.
-        router.model_embedding_, router.projection_ = (
-            weights["model_embedding"].copy(),
-            weights["projection"].copy(),
-        )
-        router.classifier_, router.model_bias_ = weights["classifier"].copy(), weights["model_bias"].copy()
-        router._strong = _model_of(artifact, "strong") if strong is None else strong
-        router._weak = _model_of(artifact, "weak") if weak is None else weak
+        router.model_embedding_, router.projection_ = weights["model_embedding"], weights["projection"]
+        router.classifier_, router.model_bias_ = weights["classifier"], weights["model_bias"]
+        router._strong = model_of(artifact, "strong") if strong is None else strong
+        router._weak = model_of(artifact, "weak") if weak is None else weak
         router._settings, router._objective = {}, "battles"
         router._threshold = threshold_of(artifact)
         router._artifact = artifact.sha256
-        router._manifest = {key: value for key, value in manifest.items() if key in _KEPT}
+        router._manifest = {key: value for key, value in manifest.items() if key in KEPT}
         try:
             router._complete()
         except InvalidArgumentError as error:
@@ -291,7 +286,7 @@ class MatrixFactorizationRouter(BaseRouter):
             `prompts` is neither a str nor an iterable of str; the first bad index is named.
         """
         if self._scorer is None:
-            raise _untrained()
+            raise untrained()
         if self._encoder is None or isinstance(self._encoder, StaticEncoder):
             return self._scorer.score(prompts)
         if isinstance(prompts, str):
@@ -317,7 +312,7 @@ class MatrixFactorizationRouter(BaseRouter):
             Not such an array; a NaN or Inf is named by row.
         """
         if self._scorer is None:
-            raise _untrained()
+            raise untrained()
         return self._scorer.score_embeddings(embeddings)
 
     def score_models(self, prompts: str | Iterable[str]) -> NDArray[np.float32]:
@@ -407,7 +402,7 @@ class MatrixFactorizationRouter(BaseRouter):
 
     def _trained(self) -> _core.MatrixFactorization:
         if self._model is None:
-            raise _untrained()
+            raise untrained()
         return self._model
 
     def _embeddings(self, battles: Battles | Scores, embeddings: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -425,18 +420,3 @@ class MatrixFactorizationRouter(BaseRouter):
         if self._encoder is not None and self._encoder.dim != rows.shape[1]:
             self._encoder = None  # text can't be read into embeddings of another kind
         return rows
-
-
-# What a manifest says beyond what the router itself knows.
-_KEPT = ("threshold", "calibration", "training", "metrics")
-
-
-def _untrained() -> InvalidArgumentError:
-    return InvalidArgumentError("router: it is not trained yet; call fit, or fastroute.load a trained one")
-
-
-def _model_of(artifact: Artifact, role: str) -> str:
-    name = artifact.manifest.get(role)
-    if not isinstance(name, str):
-        raise ArtifactCorruptError(f"{artifact.path}: {role} is {name!r}; the name of a model is needed")
-    return name
