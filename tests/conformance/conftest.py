@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.reference.tiny_artifacts import MODELS, random_weights, write_router
+from tests.reference.tiny_artifacts import MODELS, random_experts, random_weights, write_experts, write_router
 
 import fastroute
 from fastroute.encoders import Encoder, load_encoder
-from fastroute.routers import MatrixFactorizationRouter, Router
+from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter, Router
 
 
 class LengthEncoder:
@@ -58,6 +58,33 @@ def loaded(folder: Path, encoder: Path) -> Router:
     return fastroute.load(folder)
 
 
+def outcomes() -> dict[str, list[object]]:
+    """The small model fails where a prompt is long."""
+    rows: dict[str, list[object]] = {"prompt": [], "model": [], "score": []}
+    for i in range(60):
+        for model in ("large", "small"):
+            rows["prompt"].append(f"prove that {i} " + "is the sum " * (10 if i % 2 else 0))
+            rows["model"].append(model)
+            rows["score"].append(float(model == "large" or i % 2 == 0))
+    return rows
+
+
+def fitted_experts(encoder: Encoder) -> ExpertsRouter:
+    pytest.importorskip("sklearn", reason="training needs the extra [train]")
+    return ExpertsRouter("large", "small", encoder=encoder).fit(outcomes())
+
+
+def loaded_experts(folder: Path, encoder: Path, *, gold: bool = False) -> Router:
+    weights = random_experts(16, gold=int(gold))
+    write_experts(folder, weights, encoder=load_encoder(encoder), gold=("exam",) if gold else ())
+    return fastroute.load(folder)
+
+
+def saved_experts(encoder: Encoder, folder: Path) -> Router:
+    fitted_experts(encoder).save(folder)
+    return fastroute.load(folder)
+
+
 MakeRouter = Callable[[Path, Path], Router]
 ROUTERS: dict[str, MakeRouter] = {
     "mf built in": lambda _, __: fastroute.load("mf"),
@@ -66,6 +93,12 @@ ROUTERS: dict[str, MakeRouter] = {
     "mf fitted": lambda _, encoder: fitted(load_encoder(encoder)),
     "mf fitted and saved": lambda folder, encoder: loaded_from_saved(load_encoder(encoder), folder),
     "mf with a third party's encoder": lambda _, __: fitted(LengthEncoder()),
+    "experts loaded": loaded_experts,
+    "experts with gold": lambda folder, encoder: loaded_experts(folder, encoder, gold=True),
+    "experts of another pair": lambda folder, encoder: loaded_experts(folder, encoder).with_models("medium", "tiny"),  # type: ignore[attr-defined]
+    "experts fitted": lambda _, encoder: fitted_experts(load_encoder(encoder)),
+    "experts fitted and saved": lambda folder, encoder: saved_experts(load_encoder(encoder), folder),
+    "experts with a third party's encoder": lambda _, __: fitted_experts(LengthEncoder()),
 }
 ENCODERS: dict[str, Callable[[Path], Encoder]] = {
     "static built in": lambda _: load_encoder(),

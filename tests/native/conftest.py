@@ -10,15 +10,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.reference.tiny_artifacts import random_experts, write_experts
 
 import fastroute
-from fastroute.routers import MatrixFactorizationRouter
+from fastroute.encoders import load_encoder
+from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter
 
 
 @pytest.fixture(scope="session")
 def router(tiny_router_folder: Path) -> MatrixFactorizationRouter:
     loaded = fastroute.load(tiny_router_folder)
     assert isinstance(loaded, MatrixFactorizationRouter)
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def experts(tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Path) -> ExpertsRouter:
+    folder = tmp_path_factory.mktemp("routers") / "experts"
+    write_experts(folder, random_experts(16, gold=1), encoder=load_encoder(tiny_encoder_folder), gold=("exam",))
+    loaded = fastroute.load(folder)
+    assert isinstance(loaded, ExpertsRouter)
     return loaded
 
 

@@ -17,11 +17,13 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from tests.reference.tiny_artifacts import random_experts
 
 import fastroute
+from fastroute import _core
 from fastroute.encoders import load_encoder
 from fastroute.errors import FastrouteError, InvalidArgumentError, InvalidTypeError, UnknownModelError
-from fastroute.routers import MatrixFactorizationRouter
+from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter
 
 DIM = 16
 Case = tuple[str, Any]
@@ -402,6 +404,52 @@ def test_with_models(router: MatrixFactorizationRouter) -> None:
     check(lambda bad: router.with_models("large", bad), cases, named("weak"), (InvalidTypeError, UnknownModelError))
 
 
+def test_experts(experts: ExpertsRouter) -> None:
+    check(experts.score, prompts(), named("prompts"), TYPE)
+    check(experts.gain, prompts(), named("prompts"), TYPE)
+    check(experts.explain, PROMPT, named("prompt"), TYPE)
+    models = [*NONE, *MODEL]
+    expected = (InvalidTypeError, UnknownModelError)
+    check(lambda bad: experts.with_models(bad, "small"), models, named("strong"), expected)
+    check(lambda bad: experts.with_models("large", bad), models, named("weak"), expected)
+
+
+def test_native_experts(experts: ExpertsRouter) -> None:
+    native = experts._native
+    assert native is not None
+    for batched in (native.mixture, _core.surface_features):
+        check(batched, [("str", "a"), *prompts()], named("prompts"), TYPE)
+    for call in (native.score, native.gain, native.mixture):
+        given = [(name, bad) for name, bad in EMBEDDINGS if bad is not None]
+
+        def with_embeddings(bad: Any, call: Callable[..., object] = call) -> object:
+            # As many prompts as there are rows, so that only what is wrong with the rows is found.
+            rows = len(bad) if isinstance(bad, np.ndarray) and bad.ndim > 0 else 3
+            return call(["a"] * rows, bad)
+
+        check(with_embeddings, given, named("embeddings"), ARGUMENT)
+        with pytest.raises(
+            InvalidArgumentError, match=r"^embeddings: found 2 rows, allowed: one for each of 3 prompts"
+        ):
+            call(["a"] * 3, floats(2))
+
+
+def test_arrays_of_native_experts() -> None:
+    good = random_experts(16, gold=1)
+    for name, values in good.items():
+        other_axes = np.zeros((1, *values.shape), np.float32)
+        not_finite = values.copy()
+        not_finite.flat[-1] = np.nan
+        for bad in (None, values.tolist(), values.astype(np.float64), other_axes, values[..., :-1].copy(), not_finite):
+            with pytest.raises(
+                FastrouteError, match=rf"^({name}|domain experts|means and scales|expert_embedding|expert_mean)"
+            ):
+                _core.DomainExperts(None, **{**good, name: bad})
+        rest = {key: value for key, value in good.items() if key != name}
+        with pytest.raises(InvalidArgumentError, match=rf"^{name}: not given"):
+            _core.DomainExperts(None, **rest)
+
+
 def test_load_models(tiny_router_folder: Path) -> None:
     expected = (InvalidTypeError, UnknownModelError)
     check(lambda bad: fastroute.load(tiny_router_folder, strong=bad), MODEL, named("strong"), expected)
@@ -474,7 +522,13 @@ def test_errors_of_an_iterable_are_its_own(router: MatrixFactorizationRouter) ->
 
 def test_a_router_that_was_never_trained() -> None:
     untrained = MatrixFactorizationRouter(encoder=None)
+    experts = ExpertsRouter()
     for call in (
+        lambda: experts.score("a"),
+        lambda: experts.gain(["a"]),
+        lambda: experts.explain("a"),
+        lambda: experts.with_models("large", "small"),
+        lambda: experts.save("nowhere"),
         lambda: untrained.score("a"),
         lambda: untrained.route(["a"]),
         lambda: untrained.score_embeddings(floats()),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import fastroute
-from fastroute.routers import MatrixFactorizationRouter
+from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter
 
 THREADS = [1, 2, 4, 8]
 TEXTS = st.lists(st.text(max_size=40) | st.sampled_from(["prove that", "the sum is", "[MASK]", ""]), max_size=12)
@@ -34,6 +34,19 @@ def test_texts(router: MatrixFactorizationRouter, texts: list[str], seed: int) -
     for count in THREADS:
         fastroute.set_num_threads(count)
         np.testing.assert_array_equal(router.score(batch), expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(texts=TEXTS, seed=st.integers(0, 2**32 - 1))
+def test_texts_of_experts(experts: ExpertsRouter, texts: list[str], seed: int) -> None:
+    scores = np.array([experts.score(text) for text in texts], np.float32)
+    gains = np.array([experts.gain(text) for text in texts])
+    order = np.random.default_rng(seed).permutation(len(texts) * 40)
+    batch = [texts[i % len(texts)] for i in order]
+    for count in THREADS:
+        fastroute.set_num_threads(count)
+        np.testing.assert_array_equal(experts.score(batch), scores[order % len(texts)] if texts else scores)
+        np.testing.assert_array_equal(experts.gain(batch), gains[order % len(texts)] if texts else gains)
 
 
 @settings(deadline=None, max_examples=60)
