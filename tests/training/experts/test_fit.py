@@ -153,9 +153,9 @@ def test_domains_that_are_lopsided(encoder: StaticEncoder) -> None:
         ({"outcomes": outcome_rows(30), "score_range": (0, float("inf"))}, InvalidArgumentError, "score_range"),
         ({"outcomes": outcome_rows(30), "plan": Plan(prior={"law": 0.1})}, InvalidArgumentError, "prior names"),
         (
-            {"outcomes": outcome_rows(30), "plan": Plan(tiers={"law": (("a",), ("b",))})},
+            {"outcomes": outcome_rows(30), "plan": Plan(tiers={"sums": (("a",), ("small",))})},
             DataError,
-            "tiers names the task",
+            "tiers.sums.strong: none of its models",
         ),
         ({"outcomes": outcome_rows(30), "plan": Plan(domains={"a": ("law",)})}, DataError, "nothing can be compared"),
         ({"outcomes": outcome_rows(30), "plan": "no-such"}, DataError, "no such plan"),

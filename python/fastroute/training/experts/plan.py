@@ -12,8 +12,8 @@ A plan is a JSON object with any of these members::
 `domains` names for each domain the tasks in it, by shell patterns; the first pattern that matches counts, and tasks
 that match none are left out. `prior` is the share of traffic to expect from a domain; the rest is shared equally.
 In a `weak_only` domain the gain is read off the weak side alone: where a judge gives the strong models the best marks
-for everything, their marks say nothing. `tiers` names the models of a task's two sides; those that the data lack are
-passed over.
+for everything, their marks say nothing. `tiers` names the models of a task's two sides; tasks and models that the data
+lack are passed over.
 """
 
 from __future__ import annotations
