@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -153,6 +154,39 @@ def test_outcomes_without_some_costs_fall_back_to_prices_and_say_so(tmp_path: Pa
     found = read_outcomes(write_outcomes(tmp_path / "o.parquet", rows), strong="a", weak="b", weak_dollars=7)
     assert found.outcomes.weak_dollars.tolist() == [7, 7]
     assert found.notes == ("column 'cost' is empty for 1 of 2 questions: fixed prices used",)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv"])
+def test_outcomes_as_text(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"o{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(ROWS[0]), delimiter="\t" if suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(ROWS)
+    found = read_outcomes(path, strong="a", weak="b")
+    expected = read_outcomes(write_outcomes(tmp_path / "o.parquet", ROWS), strong="a", weak="b")
+    assert (found.prompts, found.domains, found.notes) == (expected.prompts, expected.domains, expected.notes)
+    for side in ("strong", "weak", "strong_dollars", "weak_dollars"):
+        np.testing.assert_array_equal(getattr(found.outcomes, side), getattr(expected.outcomes, side))
+    with pytest.raises(DataError, match="column 'model': no row of 'z'; the nearest of its 3 models"):
+        read_outcomes(path, strong="a", weak="z")
+
+
+def test_thumbs_are_outcomes(tmp_path: Path) -> None:
+    path = tmp_path / "thumbs.csv"
+    path.write_text("prompt,model,score,cost\np,a,true,\np,b,False,\n")
+    found = read_outcomes(path, strong="a", weak="b")
+    assert (found.outcomes.strong.tolist(), found.outcomes.weak.tolist()) == ([1], [0])
+    for cell, says in (("fine,", "column 'score', line 2: 'fine' found"), ("1,cheap", "column 'cost' holds something")):
+        path.write_text(f"prompt,model,score,cost\np,a,{cell}\np,b,0,0.1\n")
+        with pytest.raises(DataError, match=says):
+            read_outcomes(path, strong="a", weak="b")
+    path.write_text("prompt,model\np,a\np,b\n")
+    with pytest.raises(DataError, match="no column 'score'"):
+        read_outcomes(path, strong="a", weak="b")
 
 
 def test_outcomes_need_only_three_columns(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ and always-weak are always shown, and beside them the figures of RouteLLM's pape
 its artifact says that it was trained with gold labels of the benchmark, and (file) where on one of its files; the
 questions of its gold labels are left out, for all routers.
 
---data is RouteLLM's folder routellm/evals, or a checkout of its repository; for --benchmark outcomes a Parquet
-file with the columns prompt, model, score and, where there are, cost and domain (or benchmark).
+--data is RouteLLM's folder routellm/evals, or a checkout of its repository; for --benchmark outcomes a
+file (.parquet, .jsonl, .csv, .tsv) with prompt, model, score and, where there are, cost and domain (or benchmark).
 """
 
 _EXAMPLES = """
@@ -57,7 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("--benchmark", required=True, choices=_BENCHMARKS, help="which questions")
-    parser.add_argument("--data", required=True, metavar="DIR|FILE", help="folder of the benchmark; a Parquet file")
+    parser.add_argument("--data", required=True, metavar="DIR|FILE", help="folder of the benchmark; a file of outcomes")
     parser.add_argument(
         "--routers",
         nargs="+",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
 from fastroute.evaluation.benchmarks import Benchmark
 from fastroute.evaluation.metrics import STRONG_DOLLARS, WEAK_DOLLARS, Outcomes
-from fastroute.tables import Table, as_table
+from fastroute.tables import Table, as_table, read_table
 
 if TYPE_CHECKING:
     import os
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["read_outcomes"]
 
 _LARGEST = 1e12
+_COLUMNS = ("prompt", "model", "score", "cost", "domain", "benchmark")
 
 
 def read_outcomes(
@@ -32,10 +34,11 @@ def read_outcomes(
     strong_dollars: float = STRONG_DOLLARS,
     weak_dollars: float = WEAK_DOLLARS,
 ) -> Benchmark:
-    """Read the prompts that both models were scored on from a Parquet file.
+    """Read the prompts that both models were scored on from a .parquet, .jsonl, .csv or .tsv file.
 
-    Columns: prompt, model, score; where there are, `domain` or else `benchmark`, and `cost` (dollars of the
-    answer). A prompt in two domains is two questions; several scores of one model on one question are averaged.
+    Columns: prompt, model, score (numbers, or true and false); where there are, `domain` or else `benchmark`, and
+    `cost` (dollars of the answer). A prompt in two domains is two questions; several scores of one model on one
+    question are averaged.
     Without a cost for each answer of both models the two prices stand for all of them.
 
     Raises
@@ -50,10 +53,11 @@ def read_outcomes(
     if strong == weak:
         raise InvalidArgumentError(f"strong, weak: found {strong!r} for both, allowed: two models")
     file = Path(path)
-    table = _read(file, (strong, weak))
+    is_parquet = file.suffix.lower() in (".parquet", ".pq")
+    table = _read_parquet(file, (strong, weak)) if is_parquet else _read_text(file, (strong, weak))
     table.require("prompt", "model", "score")
     prompts, models = table.labels("prompt"), table.labels("model")
-    score = table.numbers("score", -_LARGEST, _LARGEST)
+    score = table.numbers("score", -_LARGEST, _LARGEST, truth=True)
     domain_column = next((column for column in ("domain", "benchmark") if column in table), None)
     domains = table.labels(domain_column, null="") if domain_column else None
     domain_codes = domains.codes if domains else np.zeros(table.rows, np.int64)
@@ -89,8 +93,21 @@ def read_outcomes(
     )
 
 
-def _read(file: Path, models: tuple[str, str]) -> Table:
-    """Read the rows of the two models."""
+def _read_text(file: Path, models: tuple[str, str]) -> Table:
+    """Read the rows of the two models of a file of text."""
+    table = read_table(file, _COLUMNS)
+    table.require("prompt", "model", "score")
+    names = table.columns["model"]
+    missing = next((model for model in models if model not in names), None)
+    if missing is not None:
+        _refuse(file, missing, list(dict.fromkeys(names)))
+    rows = [row for row, name in enumerate(names) if name in models]
+    columns = {name: [cells[row] for row in rows] for name, cells in table.columns.items()}
+    return replace(table, columns=columns, rows=len(rows), lines=tuple(table.lines[row] for row in rows))
+
+
+def _read_parquet(file: Path, models: tuple[str, str]) -> Table:
+    """Read the rows of the two models, and no others."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -103,9 +120,7 @@ def _read(file: Path, models: tuple[str, str]) -> Table:
         for column in ("prompt", "model", "score"):
             if column not in present:
                 raise DataError(f"{file}: no column {column!r}; it has {', '.join(map(repr, present))}")
-        columns = [
-            column for column in ("prompt", "model", "score", "cost", "domain", "benchmark") if column in present
-        ]
+        columns = [column for column in _COLUMNS if column in present]
         data = pq.read_table(file, columns=columns, filters=[("model", "in", models)])
         here = set(data.column("model").unique().to_pylist())
         if len(here) < 2:
@@ -139,7 +154,11 @@ def _costs(table: Table) -> NDArray[np.float64] | None:
     if "cost" not in table:
         return None
     column = table.columns["cost"]
-    values = np.array([np.nan if value is None else value for value in column.to_pylist()], np.float64)
+    cells = column.to_pylist() if hasattr(column, "to_pylist") else column
+    try:
+        values = np.array([np.nan if cell in (None, "") else float(cell) for cell in cells], np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{table.name}: column 'cost' holds something other than numbers") from None
     bad = ~np.isnan(values) & ~((values >= 0) & (values <= _LARGEST))
     if bad.any():
         row = int(np.argmax(bad))

@@ -90,9 +90,12 @@ class Table:
             return Labels(tuple(kept), np.array([index[value] for value in values], np.int64)[codes])
         return Labels(tuple(values), codes)
 
-    def numbers(self, column: str, low: float, high: float) -> NDArray[np.float64]:
-        """Read a column of finite numbers in [low, high]; a text that spells one is one."""
-        return self._numbers(column, low, high)
+    def numbers(self, column: str, low: float, high: float, *, truth: bool = False) -> NDArray[np.float64]:
+        """Read a column of finite numbers in [low, high]; a text that spells one is one.
+
+        With `truth`, true and false, as values or words in any case, are 1 and 0.
+        """
+        return self._numbers(column, low, high, words=_WORDS if truth else {})
 
     def scores(
         self, column: str, low: float = 0.0, high: float = 1.0, *, rows: NDArray[np.int64] | None = None
