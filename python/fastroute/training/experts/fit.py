@@ -51,7 +51,8 @@ class HeldOut:
     strong_models, weak_models
         Its tiers.
     strong, weak, gain
-        (n,) float64.
+        (n,) float64. The gain is less its mean over the prompt's fold: fits differ in their level, and prompts of
+        different fits are ranked together.
     """
 
     task: str
@@ -230,7 +231,7 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
         strong_models=_together(each.sides.strong_models for each in comparisons),
         weak_models=_together(each.sides.weak_models for each in comparisons),
         threshold=_threshold(gain, rows, prior),
-        held_out=(*_held_out(comparisons, rows, domains, gain), *_gold_held_out(gold, experts, pair)),
+        held_out=(*_held_out(comparisons, training, gain), *_gold_held_out(gold, experts, pair)),
         prior=prior,
         classified=float(right.mean()),
         penalties={domain: penalties_of(expert) for domain, expert in zip(domains, model.experts, strict=True)},
@@ -266,24 +267,30 @@ def _threshold(gain: NDArray[np.float64], rows: Rows, prior: NDArray[np.float64]
     return float(np.clip((1 + gain[order[min(middle, len(order) - 1)]]) / 2, 0.0, 1.0))
 
 
-def _held_out(
-    comparisons: Sequence[Comparison], rows: Rows, domains: tuple[str, ...], gain: NDArray[np.float64]
-) -> list[HeldOut]:
+def _held_out(comparisons: Sequence[Comparison], training: Training, gain: NDArray[np.float64]) -> list[HeldOut]:
+    rows = training.rows
     found = []
     for number, each in enumerate(comparisons):
         mine = rows.task == number
         found.append(
             HeldOut(
                 each.task.name,
-                each.domain if each.domain in domains else "",
+                each.domain if each.domain in training.domains else "",
                 each.sides.strong_models,
                 each.sides.weak_models,
                 rows.strong[mine],
                 rows.weak[mine],
-                gain[mine],
+                _centred(gain[mine], training.folds[mine]),
             )
         )
     return found
+
+
+def _centred(gain: NDArray[np.float64], folds: NDArray[np.int64]) -> NDArray[np.float64]:
+    count = np.bincount(folds, minlength=_FOLDS)
+    means = np.bincount(folds, weights=gain, minlength=_FOLDS) / np.maximum(count, 1)
+    centred: NDArray[np.float64] = gain - means[folds]
+    return centred
 
 
 def _gold_held_out(gold: Sequence[GoldLabels], experts: Sequence[GoldExpert], pair: tuple[str, str]) -> list[HeldOut]:
