@@ -6,8 +6,6 @@ plan
     Which task belongs to which domain, which models stand for strong and weak there: a JSON file.
 tasks
     Scores of models on prompts, from tables, one matrix for each task.
-rows, options
-    Rows of all tasks, and multiple-choice prompts with fewer options.
 tiers
     The strong and the weak side of each prompt of a task.
 domains
@@ -16,12 +14,8 @@ linear
     Standardisation, ridge regression with its penalty by cross-validation, the domain classifier.
 gold
     Gold experts and the guard that keeps them where the gold set is dense.
-model
-    The classifier and the experts, fitted and folded.
-sources, report
-    From tables to tasks; figures on held-out prompts.
 fit
-    All of it together.
+    All of it together, and figures on held-out prompts.
 """
 
 from __future__ import annotations

@@ -176,8 +176,8 @@ def _training(  # noqa: PLR0917 - arguments of fit_experts
     chat_prompts: Mapping[str, str],
     seed: int,
 ) -> Training:
-    rows, domains = rows_of(comparisons, chat_prompts, plan, seed)
-    scored = int((rows.task >= 0).sum())
+    rows, domains = rows_of(comparisons, chat_prompts)
+    scored = int(rows.scored.sum())
     if scored < FEWEST:
         raise DataError(f"outcomes: found {scored} prompts with scores of both sides, needed: {FEWEST} or more")
     features = _features(rows.prompts, embed)
@@ -235,7 +235,7 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
         prior=prior,
         classified=float(right.mean()),
         penalties={domain: penalties_of(expert) for domain, expert in zip(domains, model.experts, strict=True)},
-        rows=(int((rows.task >= 0).sum()), int((~rows.scored).sum())),
+        rows=(int(rows.scored.sum()), int((~rows.scored).sum())),
         comparable=training.comparable,
         gold_keys=prompt_hashes(prompt for labels in gold for prompt in labels.prompts),
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Expert", "Model", "Training", "parameters_of", "penalties_of", "train"]
 
-_EXPERT_ROWS = 1500  # most per domain, where the plan says nothing
+_EXPERT_ROWS = 1500  # most per domain
 _CLASSIFIER_ROWS = 800  # most per domain, prompts without scores aside
 _CLASSIFIER_STRENGTH = 0.003
 _LEVEL_PROMPTS = 20.0
@@ -82,7 +82,7 @@ def train(training: Training) -> Model:
     for code, domain in enumerate(training.domains):
         mine = generator.permutation(np.flatnonzero((rows.domain == code) & rows.scored))
         classified.append(mine[:_CLASSIFIER_ROWS])
-        drawn = mine[: training.plan.rows.get(domain, _EXPERT_ROWS)]
+        drawn = mine[:_EXPERT_ROWS]
         level = _level(rows, code) if training.comparable else 0.0
         if not len(drawn):  # prompts without scores alone
             experts.append(_ignorant(level, standardised))

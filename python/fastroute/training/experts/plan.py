@@ -6,18 +6,14 @@ A plan is a JSON object with any of these members::
       "domains": {"code": ["human_eval", "mbpp"], "math": ["*math*"]},
       "prior": {"chat": 0.5},
       "weak_only": ["chat"],
-      "tiers": {"math_level5": {"strong": ["gpt-4-turbo-2024-04-09"], "weak": ["gemma-2-9b-it"]}},
-      "fewer_options": ["mmlu_pro"],
-      "rows": {"professional multiple choice": 12000}
+      "tiers": {"math_level5": {"strong": ["gpt-4-turbo-2024-04-09"], "weak": ["gemma-2-9b-it"]}}
     }
 
 `domains` names for each domain the tasks in it, by shell patterns; the first pattern that matches counts, and tasks
 that match none are left out. `prior` is the share of traffic to expect from a domain; the rest is shared equally.
 In a `weak_only` domain the gain is read off the weak side alone: where a judge gives the strong models the best marks
 for everything, their marks say nothing. `tiers` names the models of a task's two sides; tasks and models that the data
-lack are passed over. Each multiple-choice prompt of a `fewer_options` task is learned from a second time with some of
-its options left out, and the same scores: so that ten options teach something of four. `rows` is how many prompts an
-expert may learn from, where not 1,500.
+lack are passed over.
 """
 
 from __future__ import annotations
@@ -40,7 +36,7 @@ __all__ = ["BUILT_IN_PLANS", "CHAT", "Plan", "read_plan"]
 CHAT = "chat"
 """Domain of judged prompts, and of prompts of battles."""
 BUILT_IN_PLANS = ("open-data",)
-_MEMBERS = ("domains", "prior", "weak_only", "tiers", "fewer_options", "rows")
+_MEMBERS = ("domains", "prior", "weak_only", "tiers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +53,12 @@ class Plan:
         Domains whose gain is read off the weak side alone.
     tiers
         Task to the names of its (strong, weak) models.
-    fewer_options
-        Tasks whose prompts are also learned from with fewer options.
-    rows
-        Domain to how many prompts its expert may learn from.
     """
 
     domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     prior: Mapping[str, float] = field(default_factory=dict)
     weak_only: frozenset[str] = frozenset()
     tiers: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
-    fewer_options: frozenset[str] = frozenset()
-    rows: Mapping[str, int] = field(default_factory=dict)
 
     def domain_of(self, task: str) -> str | None:
         """Domain of a task; None where the plan leaves it out."""
@@ -138,10 +128,6 @@ def parse_plan(raw: object, source: str) -> Plan:
         prior=prior,
         weak_only=frozenset(_names(raw.get("weak_only", []), f"{source}: weak_only")),
         tiers=tiers,
-        fewer_options=frozenset(_names(raw.get("fewer_options", []), f"{source}: fewer_options")),
-        rows={
-            domain: _count(value, f"{source}: rows.{domain}") for domain, value in _object(raw, "rows", source).items()
-        },
     )
 
 
@@ -158,12 +144,6 @@ def _object(raw: Mapping[str, Any], member: str, source: str) -> Mapping[str, An
     value = raw.get(member, {})
     if not isinstance(value, dict):
         raise DataError(f"{source}: {member}: found {type(value).__name__}, allowed: an object")
-    return value
-
-
-def _count(value: object, place: str) -> int:
-    if type(value) is not int or value < 1:
-        raise DataError(f"{place}: found {value!r:.60}, allowed: a whole number, 1 or more")
     return value
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastroute.errors import DataError, InvalidArgumentError
-from fastroute.training.experts.options import fewer_options
 from fastroute.training.experts.plan import CHAT, Plan
 from fastroute.training.experts.tiers import Sides, sides_of
 
@@ -40,7 +39,7 @@ class Rows:
     keys, prompts
         n keys, which decide on folds, and texts.
     domain, task
-        (n,) int64 codes; the task is -1 for a prompt without scores, and for one that stands in for another.
+        (n,) int64 codes; the task is -1 for a prompt without scores.
     strong, weak
         (n,) float64 in [0, 1]: how the sides did; NaN without scores.
     """
@@ -55,8 +54,7 @@ class Rows:
     @property
     def scored(self) -> NDArray[np.bool_]:
         """Which of them have scores."""
-        scored: NDArray[np.bool_] = ~np.isnan(self.strong)
-        return scored
+        return self.task >= 0
 
     def take(self, kept: NDArray[np.bool_]) -> Rows:
         """Keep these."""
@@ -90,55 +88,38 @@ def comparisons_of(tasks: Sequence[Task], plan: Plan, pair: tuple[str, str]) -> 
     return tuple(found)
 
 
-def rows_of(
-    comparisons: Sequence[Comparison], chat_prompts: Mapping[str, str], plan: Plan, seed: int
-) -> tuple[Rows, tuple[str, ...]]:
+def rows_of(comparisons: Sequence[Comparison], chat_prompts: Mapping[str, str]) -> tuple[Rows, tuple[str, ...]]:
     """Make the rows, and the names of their domains, sorted."""
     names = sorted({each.domain for each in comparisons} | ({CHAT} if chat_prompts else set()))
-    parts = []
-    scored_chats: set[str] = set()
+    keys: list[str] = []
+    prompts: list[str] = []
+    domain, index, strong, weak = [], [], [], []
+    chat: set[str] = set()
     for number, each in enumerate(comparisons):
-        parts.append(_of_task(each, number, names.index(each.domain)))
-        if each.task.name in plan.fewer_options:
-            parts.append(_with_fewer_options(parts[-1], np.random.default_rng([seed, number])))
+        task, sides = each.task, each.sides
+        whole = np.flatnonzero(~np.isnan(sides.strong) & ~np.isnan(sides.weak))
+        keys += [task.keys[i] for i in whole]
+        prompts += [task.prompts[i] for i in whole]
+        domain.append(np.full(len(whole), names.index(each.domain)))
+        index.append(np.full(len(whole), number))
+        strong.append(sides.strong[whole])
+        weak.append(sides.weak[whole])
         if each.domain == CHAT:
-            scored_chats |= set(each.task.keys)
-    chats = sorted(set(chat_prompts) - scored_chats)
-    if chats:
-        nothing = np.full(len(chats), np.nan)
-        prompts = tuple(chat_prompts[key] for key in chats)
-        domain, task = (np.full(len(chats), code) for code in (names.index(CHAT), -1))
-        parts.append(Rows(tuple(chats), prompts, domain, task, nothing, nothing))
-    return _joined(parts), tuple(names)
-
-
-def _of_task(each: Comparison, number: int, domain: int) -> Rows:
-    task, sides = each.task, each.sides
-    whole = np.flatnonzero(~np.isnan(sides.strong) & ~np.isnan(sides.weak))
+            chat |= set(task.keys)
+    extra = sorted(set(chat_prompts) - chat)
+    keys += extra
+    prompts += [chat_prompts[key] for key in extra]
+    nothing = np.full(len(extra), np.nan)
+    domain.append(np.full(len(extra), names.index(CHAT) if extra else 0))
+    index.append(np.full(len(extra), -1))
     return Rows(
-        tuple(task.keys[i] for i in whole),
-        tuple(task.prompts[i] for i in whole),
-        np.full(len(whole), domain),
-        np.full(len(whole), number),
-        sides.strong[whole],
-        sides.weak[whole],
-    )
-
-
-def _with_fewer_options(rows: Rows, generator: np.random.Generator) -> Rows:
-    """Copy those that have options to spare, without some; copies keep their key and count for no task."""
-    prompts = [fewer_options(prompt, generator) for prompt in rows.prompts]
-    kept = np.array([prompt is not None for prompt in prompts], np.bool_)
-    shorter = tuple(prompt for prompt in prompts if prompt is not None)
-    return replace(rows.take(kept), prompts=shorter, task=np.full(len(shorter), -1))
-
-
-def _joined(parts: Sequence[Rows]) -> Rows:
-    return Rows(
-        tuple(key for part in parts for key in part.keys),
-        tuple(prompt for part in parts for prompt in part.prompts),
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("domain", "task", "strong", "weak")),
-    )
+        tuple(keys),
+        tuple(prompts),
+        np.concatenate(domain).astype(np.int64),
+        np.concatenate(index).astype(np.int64),
+        np.concatenate([*strong, nothing]),
+        np.concatenate([*weak, nothing]),
+    ), tuple(names)
 
 
 def prior_of(rows: Rows, plan: Plan, domains: tuple[str, ...]) -> NDArray[np.float64]:
