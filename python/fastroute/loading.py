@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "locate"]
 
-DEFAULT_ROUTER = "mf"
+DEFAULT_ROUTER = "experts"
 ENTRY_POINTS = "fastroute.routers"
 
 _KINDS = {

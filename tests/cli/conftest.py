@@ -72,10 +72,10 @@ class Ended:
 
 @pytest.fixture
 def length_router(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let "mf" be a `LengthRouter`."""
+    """Let the built-in routers be a `LengthRouter`."""
 
     def load(name: str, **pair: str) -> LengthRouter:
-        if name != "mf":
+        if name not in ("experts", "mf"):
             raise UnknownRouterError(f"router: {name!r} is unknown")
         for argument, model in pair.items():
             if model not in ("large", "small", "medium"):

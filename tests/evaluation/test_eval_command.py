@@ -97,7 +97,9 @@ def test_csv_and_plots(run, evals, tmp_path) -> None:
     assert run(*args, "--plot", tmp_path / "e.svg").code == 0
     rows = list(csv.DictReader((tmp_path / "e.csv").read_text().splitlines()))
     apgr = {(row["domain"], row["router"]): row for row in rows if row["metric"] == "apgr"}
-    assert set(apgr) == {(domain, router) for domain in ("", "even", "odd") for router in ("mf", "random", "oracle")}
+    assert set(apgr) == {
+        (domain, router) for domain in ("", "even", "odd") for router in ("experts", "random", "oracle")
+    }
     assert float(apgr["", "oracle"]["low"]) <= float(apgr["", "oracle"]["value"])
     assert (tmp_path / "e.png").read_bytes().startswith(b"\x89PNG")
     drawing = (tmp_path / "e.svg").read_text()
@@ -126,7 +128,7 @@ def test_outcomes_with_per_domain_rows_and_their_own_costs(run, tmp_path) -> Non
     args = ("--benchmark", "outcomes", "--data", data, "--strong", "big", "--weak", "small", "--resamples", 20)
     ended = run(*args)
     assert ended.code == 0
-    assert "mf scores for gpt-4-1106-preview against mixtral-8x7b-instruct-v0.1: it doesn't know both" in ended.err
+    assert "experts scores for gpt-4-1106-preview against mixtral-8x7b-instruct-v0.1: it doesn't know both" in ended.err
     assert [line.split()[0] for line in ended.out.split("\n\n")[4].splitlines()] == ["domain", "d0", "d1"]
     assert "always strong - 100.0% 1.000 [1.000, 1.000] 1.000 20.00" in squeezed(ended.out)
     found = json.loads(run(*args, "--json", "--routers", "random").out)

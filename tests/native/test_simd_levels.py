@@ -35,6 +35,10 @@ HASHES = """
         assert all(np.isfinite(values).all() for values in found)
         assert float(found[0].std()) > 0.001
         print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))
+    experts = fastroute.load("experts")
+    found = experts.score(texts), experts.gain(texts)
+    assert float(found[0].std()) > 0.001
+    print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))
 """
 
 

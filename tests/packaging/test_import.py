@@ -27,7 +27,8 @@ import fastroute
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 SEVERAL_USES = """
-router = fastroute.load("mf")
+fastroute.load("mf").score("a")
+router = fastroute.load()
 router.route("Prove that sqrt(2) is irrational.")
 router.score(["a"] * 1000)
 fastroute.info()

@@ -35,8 +35,8 @@ file (.parquet, .jsonl, .csv, .tsv) with prompt, model, score and, where there a
 """
 
 _EXAMPLES = """
-fastroute eval --benchmark mmlu --data RouteLLM/routellm/evals --routers mf --plot mmlu.png
-fastroute eval --benchmark mt-bench --data RouteLLM/routellm/evals --routers mf my-router/ --json
+fastroute eval --benchmark mmlu --data RouteLLM/routellm/evals --routers experts mf --plot mmlu.png
+fastroute eval --benchmark mt-bench --data RouteLLM/routellm/evals --routers experts my-router/ --json
 fastroute eval --benchmark outcomes --data scores.parquet --strong gpt-4 --weak mixtral-8x7b --routers all
 """
 
@@ -61,9 +61,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--routers",
         nargs="+",
-        default=["mf"],
+        default=["experts"],
         metavar="NAME|PATH",
-        help="built-in routers or artifacts; all: every built-in one (default: mf)",
+        help="built-in routers or artifacts; all: every built-in one (default: experts)",
     )
     pair = parser.add_argument_group("models and prices")
     pair.add_argument("--strong", metavar="MODEL", help="strong model, as the data calls it (default: GPT-4-1106)")

@@ -17,7 +17,7 @@ def add_router_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("router")
     group.add_argument(
         "--router",
-        default="mf",
+        default="experts",
         metavar="NAME|PATH",
         help="built-in router or artifact (default: %(default)s)",
     )
