@@ -156,6 +156,27 @@ class BaseRouter(ABC):
         other._manifest = {**self._manifest, "threshold": other.threshold, "calibration": dict(calibration or {})}
         return other
 
+    def _complete(self) -> None:
+        """Check the pair and build the native side."""
+        raise NotImplementedError
+
+    def _restore(self, artifact: Artifact, *, strong: str | None, weak: str | None) -> None:
+        """Take from a manifest what every trained router has, and complete it.
+
+        What is wrong is the artifact's fault, unless it is a pair that the caller asked for.
+        """
+        self._strong = model_of(artifact, "strong") if strong is None else strong
+        self._weak = model_of(artifact, "weak") if weak is None else weak
+        self._threshold = threshold_of(artifact)
+        self._artifact = artifact.sha256
+        self._manifest = {key: value for key, value in artifact.manifest.items() if key in KEPT}
+        try:
+            self._complete()
+        except InvalidArgumentError as error:
+            if strong is not None or weak is not None:
+                raise
+            raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
+
     def _policy(self, threshold: float | None, policy: Policy | None) -> Policy:
         if policy is None:
             return self._threshold if threshold is None else Threshold(threshold)

@@ -13,16 +13,13 @@ from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, ArtifactVersionError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
 from fastroute.routers.base import (
-    KEPT,
     STRONG,
     WEAK,
     BaseRouter,
     encoder_of,
     encoder_reference,
     model_index,
-    model_of,
     names_of,
-    threshold_of,
     untrained,
     weights_of,
 )
@@ -277,18 +274,8 @@ class ExpertsRouter(BaseRouter):
                 tensors, _GOLD_KEYS, source=str(artifact.path / _WEIGHTS_FILE), dtype="uint64", shape=(None,)
             )
             router._gold_keys = keys.copy()
-        router._strong = model_of(artifact, "strong") if strong is None else strong
-        router._weak = model_of(artifact, "weak") if weak is None else weak
         router._seed = 0
-        router._threshold = threshold_of(artifact)
-        router._artifact = artifact.sha256
-        router._manifest = {key: value for key, value in manifest.items() if key in KEPT}
-        try:
-            router._complete()
-        except InvalidArgumentError as error:
-            if strong is not None or weak is not None:
-                raise
-            raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
+        router._restore(artifact, strong=strong, weak=weak)
         return router
 
     @property

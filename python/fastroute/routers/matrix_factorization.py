@@ -10,19 +10,16 @@ from fastroute import _core
 from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
 from fastroute.encoders import Encoder, StaticEncoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
-from fastroute.errors import ArtifactCorruptError, EncoderMismatchError, InvalidArgumentError
+from fastroute.errors import EncoderMismatchError, InvalidArgumentError
 from fastroute.policies import Threshold
 from fastroute.routers.base import (
-    KEPT,
     STRONG,
     WEAK,
     BaseRouter,
     encoder_of,
     encoder_reference,
     model_index,
-    model_of,
     names_of,
-    threshold_of,
     untrained,
     weights_of,
 )
@@ -233,18 +230,8 @@ class MatrixFactorizationRouter(BaseRouter):
         router._encoder = encoder_of(artifact, encoder)
         router.model_embedding_, router.projection_ = weights["model_embedding"], weights["projection"]
         router.classifier_, router.model_bias_ = weights["classifier"], weights["model_bias"]
-        router._strong = model_of(artifact, "strong") if strong is None else strong
-        router._weak = model_of(artifact, "weak") if weak is None else weak
         router._settings, router._objective = {}, "battles"
-        router._threshold = threshold_of(artifact)
-        router._artifact = artifact.sha256
-        router._manifest = {key: value for key, value in manifest.items() if key in KEPT}
-        try:
-            router._complete()
-        except InvalidArgumentError as error:
-            if strong is not None or weak is not None:
-                raise
-            raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
+        router._restore(artifact, strong=strong, weak=weak)
         if (router._strong, router._weak) != (manifest.get("strong"), manifest.get("weak")):
             router._forget_calibration()
         return router
