@@ -89,19 +89,19 @@ void add_scaled_i8(const int8_t* row, float scale, float* sum, size_t n) noexcep
 }
 
 // Columns that are summed together: their accumulators stay in registers while the rows pass.
-template <int kVectors>
+template <size_t kVectors>
 inline void sum_columns(const float* table, size_t width, const int32_t* rows, size_t row_count, double* sums,
                         __mmask8 last) noexcept {
   __m512d totals[kVectors];
-  for (int q = 0; q < kVectors; ++q) totals[q] = _mm512_setzero_pd();
+  for (size_t q = 0; q < kVectors; ++q) totals[q] = _mm512_setzero_pd();
   for (size_t i = 0; i < row_count; ++i) {
     const float* row = table + static_cast<size_t>(rows[i]) * width;
-    for (int q = 0; q < kVectors; ++q) {
+    for (size_t q = 0; q < kVectors; ++q) {
       const __m256 values = q + 1 < kVectors ? _mm256_loadu_ps(row + 8 * q) : _mm256_maskz_loadu_ps(last, row + 8 * q);
       totals[q] = _mm512_add_pd(totals[q], _mm512_cvtps_pd(values));
     }
   }
-  for (int q = 0; q < kVectors; ++q) {
+  for (size_t q = 0; q < kVectors; ++q) {
     _mm512_mask_storeu_pd(sums + 8 * q, q + 1 < kVectors ? static_cast<__mmask8>(0xFF) : last, totals[q]);
   }
 }
