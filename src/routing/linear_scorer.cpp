@@ -31,16 +31,16 @@ LinearScorer::LinearScorer(std::shared_ptr<const StaticEncoder> encoder, std::ve
   if (encoder) projection_.emplace(std::move(encoder), weights_, 1);
 }
 
-void LinearScorer::require_encoder() const {
+const TokenProjection& LinearScorer::projection() const {
   if (!projection_) {
     throw InvalidArgument("prompts: this router was trained on embeddings and has no text encoder; score embeddings");
   }
+  return *projection_;
 }
 
 float LinearScorer::score(std::string_view utf8, text::Workspace& workspace) const {
-  require_encoder();
   double mean = 0;
-  projection_->project(utf8, workspace, &mean);
+  projection().project(utf8, workspace, &mean);
   const auto logit = static_cast<float>(mean + static_cast<double>(bias_));
   float out = 0;
   active_kernels().sigmoid_f32(&logit, &out, 1);
@@ -48,7 +48,7 @@ float LinearScorer::score(std::string_view utf8, text::Workspace& workspace) con
 }
 
 void LinearScorer::score_batch(const std::string_view* texts, size_t count, float* out) const {
-  require_encoder();
+  static_cast<void>(projection());  // throws here, not in a thread
   parallel_for(count, kPromptsPerTask, [&](size_t begin, size_t end) {
     text::Workspace workspace;
     for (size_t i = begin; i < end; ++i) out[i] = score(texts[i], workspace);

@@ -33,7 +33,7 @@ class LinearScorer {
   void score_embeddings(const float* rows, size_t count, float* out) const;
 
  private:
-  void require_encoder() const;
+  const TokenProjection& projection() const;
   float logit_of_large(const float* row, size_t index) const;
 
   std::vector<float> weights_;
