@@ -150,6 +150,8 @@ py::dict surface_word_lists() {
 
 void bind_experts(py::module_& module) {
   module.attr("SURFACE_VERSION") = text::kSurfaceVersion;
+  module.attr("SURFACE_CLIP") = kSurfaceClip;
+  module.attr("EXPERT_CLIP") = kExpertClip;
   module.def("surface_names", &surface_names);
   module.def("surface_word_lists", &surface_word_lists);
   module.def("surface_features", &surface_features, py::arg("prompts"));

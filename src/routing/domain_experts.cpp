@@ -16,8 +16,6 @@ namespace {
 constexpr size_t F = text::kSurfaceFeatures;
 constexpr size_t kPromptsPerTask = 32;
 constexpr size_t kLaneBlock = 16;  // what add_clipped_f32 asks for
-constexpr float kSurfaceClip = 6;
-constexpr float kExpertClip = 4;
 constexpr float kDensityCap = 100;
 constexpr double kLinearGain = 0.9;
 constexpr float kLargestSum = 1e30F;

@@ -27,6 +27,9 @@
 
 namespace fastroute {
 
+constexpr float kSurfaceClip = 6;
+constexpr float kExpertClip = 4;
+
 // All row-major. F = kSurfaceFeatures, d = dimensions of the embedding, K domains, G gold experts.
 struct DomainExpertsParameters {
   size_t domains = 0;
@@ -70,8 +73,8 @@ class DomainExperts {
   // One text, embedded with the encoder.
   double gain(std::string_view utf8, ExpertsWorkspace& workspace) const;
 
-  // (1 + gain) / 2 for gains from -.9 to .9; further out it approaches 0 and 1 without reaching them, so that it is
-  // strictly increasing and a clipped score never ties two prompts.
+  // (1 + gain) / 2 for gains from -.9 to .9; further out it approaches 0 and 1, so that it is strictly increasing and a
+  // clipped score never ties two prompts, until a float can't tell it from 1, at gains of 10^5 and more.
   static float score_of(double gain) noexcept;
 
  private:

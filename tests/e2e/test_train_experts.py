@@ -109,7 +109,7 @@ def test_stars_by_team_and_by_cluster(tmp_path: Path, capsys: pytest.CaptureFixt
     base = ["train", "experts", "--outcomes", str(file), "--score-range", "1", "5", *PAIR]
     assert main([*base, "--domain-column", "team", "-o", str(tmp_path / "teams"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert {task["domain"] for task in report["tasks"]} == {"research", "sales"}
+    assert {task["domain"] for task in report["tasks"]} == {"research", "sales", ""}  # and all together
     assert fastroute.load(tmp_path / "teams").domains_ == ("research", "sales")
     assert main([*base, "--clusters", "3", "-o", str(tmp_path / "clusters")]) == 0
     assert len(fastroute.load(tmp_path / "clusters").domains_) == 3
@@ -179,8 +179,40 @@ def test_gold_is_marked_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert without["marks"] == []
     assert with_gold["marks"] == ["gold"]
     assert with_gold["metrics"]["apgr"]["value"] > without["metrics"]["apgr"]["value"] + 0.05
+    other = ["train", "experts", "--outcomes", str(file), "--strong", "medium", *gold, "-o", str(tmp_path / "x")]
+    assert main(other) == 2
+    assert "--gold: mmlu has labels of 'gpt-4-1106-preview', allowed: of the strong model" in capsys.readouterr().err
     assert main([*arguments, "--routers", routers[0]]) == 0
     assert json.loads(capsys.readouterr().out)["questions"] == 296
+
+
+def test_labels_that_were_gold_give_no_guarantee(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "labels.csv", labels())
+    texts = [f"Exam {i}: {'prove' if i % 2 else 'name'} it" for i in range(200)]
+    columns = {"prompt": texts, "strong": [1] * 200, "weak": [i % 2 for i in range(200)]}
+    exam = write(tmp_path / "exam.jsonl", columns)
+    train = ["train", "experts", "--outcomes", str(file), *PAIR, "--gold", str(exam), "--gold-size", "80"]
+    assert main([*train, "-o", str(tmp_path / "mine")]) == 0
+    calibrate = ["calibrate", "--quality", "0.2", "--labels", str(exam), "--router", str(tmp_path / "mine")]
+    assert main(calibrate) in (0, 1)
+    captured = capsys.readouterr()
+    assert "80 gold prompts of the router left out" in captured.err
+    assert main([*train[:-2], "-o", str(tmp_path / "all")]) == 0
+    assert main([*calibrate[:-1], str(tmp_path / "all")]) == 1
+    assert "every labelled prompt is a gold prompt" in capsys.readouterr().err
+
+
+def test_names_can_not_drive_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = labels(60)
+    columns["team"] = ["a\x1b[31mb" if team == "research" else team for team in columns["team"]]
+    file = write(tmp_path / "labels.jsonl", columns)
+    arguments = ["train", "experts", "--outcomes", str(file), *PAIR, "--domain-column", "team"]
+    assert main([*arguments, "-o", str(tmp_path / "mine")]) == 0
+    assert main(["route", "--router", str(tmp_path / "mine"), "--explain", PROOF]) == 0
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+    assert "a\\x1b[31mb" in captured.out
+    assert "a\\x1b[31mb" in captured.err
 
 
 @pytest.mark.parametrize(
@@ -195,6 +227,7 @@ def test_gold_is_marked_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--outcomes", "labels.csv", "--score-range", "1", "5"], 1, "column 'score', line 2: 'False' found"),
         (["--outcomes", "labels.csv", "--score-range", "5", "1"], 2, "score_range: found 5.0 to 1.0"),
         (["--outcomes", "labels.csv", "--gold", "absent.jsonl"], 1, "absent.jsonl"),
+        (["--outcomes", "labels.csv", "--gold-size", "9"], 2, "--gold-size: goes with --gold"),
         (["--outcomes", "labels.csv", "--gold", "=x.csv"], 2, "--gold: found '=x.csv', allowed: NAME=FILE or FILE"),
         (["--outcomes", "labels.csv", "--gold", "few.csv"], 1, "gold few: found 2 labelled prompts, needed: 50"),
         (["--outcomes", "labels.csv", "--gold", "few.csv", "--gold-size", "9"], 2, "--gold-size: found 9, allowed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastroute.cli.exits import DONE, FAILURE, complain
@@ -124,7 +125,7 @@ def _for_quality(args: argparse.Namespace, router: Router) -> int:
     from fastroute.calibration import calibrate_quality_floor, read_labels
 
     confidence = _QUALITY_CONFIDENCE if args.confidence is None else args.confidence
-    labels = read_labels(args.labels, strong=router.strong, weak=router.weak, column=args.column)
+    labels = _not_gold(read_labels(args.labels, strong=router.strong, weak=router.weak, column=args.column), router)
     scores, others = router.score(labels.prompts), None
     if args.prompts is not None:
         others = _scores_of_file(args, router)
@@ -186,6 +187,26 @@ def _share_on_prompts(scores: NDArray[np.float32], threshold: float) -> dict[str
 def _pair(router: Router) -> dict[str, str]:
     """Say what the calibration holds for: a router can be loaded with other models."""
     return {"strong": router.strong, "weak": router.weak}
+
+
+def _not_gold(labels: LabelledPrompts, router: Router) -> LabelledPrompts:
+    """Leave out what the router was trained on as gold: the guarantee is of prompts that it did not see."""
+    import numpy as np
+
+    from fastroute.tables import prompt_hashes
+
+    gold = getattr(router, "gold_keys", None)
+    if gold is None or not len(gold):
+        return labels
+    hashes = np.array([prompt_hashes([prompt])[0] for prompt in labels.prompts], np.uint64)
+    kept = np.flatnonzero(~np.isin(hashes, gold))
+    if len(kept) == len(hashes):
+        return labels
+    if not len(kept):
+        raise DataError("--labels: every labelled prompt is a gold prompt of the router; others are needed")
+    print(f"{len(hashes) - len(kept):,} gold prompts of the router left out", file=sys.stderr)
+    prompts = tuple(labels.prompts[row] for row in kept)
+    return replace(labels, prompts=prompts, strong=labels.strong[kept], weak=labels.weak[kept])
 
 
 def _facts(search: QualityFloorSearch, labels: LabelledPrompts) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastroute.cli.parsing import add_command
+from fastroute.cli.parsing import add_command, printable
 
 if TYPE_CHECKING:
     import argparse
@@ -64,8 +64,8 @@ def _read(name: str) -> Artifact:
 
 def _described(artifact: Artifact, *, verbose: bool) -> Iterator[str]:
     manifest = artifact.manifest
-    yield _plain(f"{manifest['name']}: {manifest['kind']}, {manifest['format']} {manifest['format_version']}")
-    yield f"path  {_plain(str(artifact.path))}"
+    yield printable(f"{manifest['name']}: {manifest['kind']}, {manifest['format']} {manifest['format_version']}")
+    yield f"path  {printable(str(artifact.path))}"
     yield f"sha256  {_digest(artifact.sha256, verbose=verbose)} (verified)"
     rest = {key: value for key, value in manifest.items() if key not in _SHOWN_APART}
     yield from _members(rest, "", verbose=verbose)
@@ -73,12 +73,12 @@ def _described(artifact: Artifact, *, verbose: bool) -> Iterator[str]:
     width = max((len(name) for name in manifest["files"]), default=0)
     for name, entry in manifest["files"].items():
         digest = _digest(entry["sha256"], verbose=verbose)
-        yield f"  {_plain(name):<{width}}  {entry['size']:>12,} bytes  sha256 {digest}"
+        yield f"  {printable(name):<{width}}  {entry['size']:>12,} bytes  sha256 {digest}"
 
 
 def _members(members: Mapping[str, Any], indent: str, *, verbose: bool) -> Iterator[str]:
     for key, value in members.items():
-        label = f"{indent}{_plain(key)}"
+        label = f"{indent}{printable(key)}"
         if isinstance(value, dict):
             yield label
             yield from _members(value, f"{indent}  ", verbose=verbose)
@@ -101,16 +101,11 @@ def _value(value: Any) -> str:
         return "yes" if value else "no"
     if value is None:
         return "-"
-    return f"{value:.6g}" if isinstance(value, float) else _plain(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def _digest(digest: str, *, verbose: bool) -> str:
     return digest if verbose else f"{digest[:16]}…"
-
-
-def _plain(text: str) -> str:
-    """Escape what could drive a terminal: the manifest may come from anywhere."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _locate(name: str) -> Path:

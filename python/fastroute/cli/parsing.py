@@ -91,6 +91,11 @@ def unit_interval(text: str) -> float:
     return value
 
 
+def printable(text: str) -> str:
+    """Escape what could drive a terminal: names may come from anywhere."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def whole_number(text: str) -> int:
     """Parse an option's whole number, 0 or more."""
     if not (text.isascii() and text.isdigit()):

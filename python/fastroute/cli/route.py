@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fastroute.cli.parsing import add_command
+from fastroute.cli.parsing import add_command, printable
 from fastroute.cli.routers import add_router_options, load_router
 from fastroute.errors import DataError, InvalidArgumentError
 
@@ -79,16 +79,16 @@ def _as_text(decision: Decision, strong: str, weak: str) -> str:
     relation = ">=" if decision.model == strong else "<"
     score = _shortest(decision.score)
     return (
-        f"{decision.model}\n"
+        f"{printable(decision.model)}\n"
         f"score {score} {relation} threshold {decision.threshold:g}  "
-        f"(router {decision.router}: {strong} or {weak})"
+        f"(router {decision.router}: {printable(strong)} or {printable(weak)})"
     )
 
 
 def _explanation_text(explanation: Explanation) -> str:
     lines = [f"\nexpected gain {explanation.gain:+.4f}, from", "  weight    gain  domain"]
     lines += [
-        f"  {share.weight:6.1%} {share.gain:+.4f}  {share.domain}"
+        f"  {share.weight:6.1%} {share.gain:+.4f}  {printable(share.domain)}"
         for share in explanation.domains
         if share.weight >= _LEAST_WEIGHT
     ]

@@ -57,7 +57,6 @@ _TENSORS: dict[str, tuple[str, ...]] = {
     "density_ramp": ("G", "2"),
 }
 _GOLD_KEYS = "gold_keys"
-_SURFACE_CLIP, _EXPERT_CLIP = 6.0, 4.0
 
 
 class ExpertsRouter(BaseRouter):
@@ -90,7 +89,7 @@ class ExpertsRouter(BaseRouter):
     strong_models_, weak_models_ : tuple of str
         The tiers.
     parameters_ : dict of str to numpy.ndarray
-        float32 arrays by the names that ``src/routing/domain_experts.h`` explains.
+        float32 arrays, not writeable, by the names that ``src/routing/domain_experts.h`` explains.
     """
 
     kind: ClassVar[str] = "experts"
@@ -188,6 +187,7 @@ class ExpertsRouter(BaseRouter):
         from fastroute.training.experts.plan import Plan, read_plan
         from fastroute.training.experts.sources import gold_labels, read_sources
 
+        _check(clusters, domain_column, score_range)
         chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)
         sources = read_sources(
             outcomes,
@@ -218,7 +218,7 @@ class ExpertsRouter(BaseRouter):
             "calibration": {
                 "strong_fraction": 0.5,
                 "prompts": fitted.rows[0],
-                "on": "held-out training prompts, domains weighted by their share of traffic",
+                "on": "training prompts, domains weighted by their share of traffic",
             },
             "training": {
                 **(provenance or {}),
@@ -268,6 +268,8 @@ class ExpertsRouter(BaseRouter):
             "2": 2,
         }
         router.parameters_, tensors = weights_of(artifact, _WEIGHTS_FILE, _TENSORS, extents)
+        for values in router.parameters_.values():
+            values.setflags(write=False)
         router._gold_keys = np.zeros(0, np.uint64)
         if router.gold_:
             keys = safetensors.expect_tensor(
@@ -364,8 +366,8 @@ class ExpertsRouter(BaseRouter):
         weights, gains = weights[0], gains[0]
         p = self.parameters_
         surface = _core.surface_features([prompt])[0]
-        z = np.clip((surface - p["surface_mean"]) * p["surface_scale"], -_SURFACE_CLIP, _SURFACE_CLIP)
-        y = np.clip((z - p["expert_mean"]) * p["expert_scale"], -_EXPERT_CLIP, _EXPERT_CLIP)
+        z = np.clip((surface - p["surface_mean"]) * p["surface_scale"], -_core.SURFACE_CLIP, _core.SURFACE_CLIP)
+        y = np.clip((z - p["expert_mean"]) * p["expert_scale"], -_core.EXPERT_CLIP, _core.EXPERT_CLIP)
         effects = weights @ (p["expert_surface"] * y).astype(np.float64)
         gain = float(weights @ gains)
         features = [
@@ -448,6 +450,8 @@ class ExpertsRouter(BaseRouter):
         self.strong_models_ = tuple(sorted({*fitted.strong_models, self._strong}))
         self.weak_models_ = tuple(sorted({*fitted.weak_models, self._weak}))
         self.parameters_ = {name: fitted.parameters[name] for name in _TENSORS}
+        for values in self.parameters_.values():
+            values.setflags(write=False)
         self._gold_keys = fitted.gold_keys
         self._threshold = Threshold(fitted.threshold)
         self._artifact = ""
@@ -474,3 +478,21 @@ class ExpertsRouter(BaseRouter):
         if self._native is None:
             raise untrained()
         return self._native
+
+
+def _check(clusters: object, domain_column: object, score_range: object) -> None:
+    if clusters is not None:
+        if isinstance(clusters, bool) or not isinstance(clusters, (int, np.integer)):
+            raise InvalidTypeError(f"clusters: found {type(clusters).__name__}, allowed: an int")
+        if clusters < 0:
+            raise InvalidArgumentError(f"clusters: found {clusters}, allowed: 0 or more")
+        if domain_column is not None:
+            raise InvalidArgumentError("clusters, domain_column: found both, allowed: one of them")
+    if domain_column is not None and not isinstance(domain_column, str):
+        raise InvalidTypeError(f"domain_column: found {type(domain_column).__name__}, allowed: the name of a column")
+    is_pair = isinstance(score_range, (tuple, list)) and len(score_range) == 2
+    if not is_pair or not all(
+        isinstance(end, (int, float)) and not isinstance(end, bool)
+        for end in score_range  # type: ignore[attr-defined]
+    ):
+        raise InvalidTypeError(f"score_range: found {score_range!r:.60}, allowed: two numbers")

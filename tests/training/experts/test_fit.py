@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,27 @@ from tests.reference.experts_reference import fit_and_predict
 
 from fastroute import _core
 from fastroute.encoders import StaticEncoder
-from fastroute.errors import DataError, InvalidArgumentError, UnknownModelError
+from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError, UnknownModelError
 from fastroute.routers import ExpertsRouter
 from fastroute.training.experts import Plan, fit_experts, tasks_from_outcomes
 from fastroute.training.experts.gold import GoldLabels
 from fastroute.training.experts.linear import fold_of
 
 from .conftest import outcome_rows
+
+
+def gold_exam(count: int = 400, seed: int = 5) -> GoldLabels:
+    """An exam with a format of its own, in which the weak model fails where the prompt says "prove"."""
+    rng = np.random.default_rng(seed)
+    hard = rng.integers(0, 2, count).astype(bool)
+    words = ["the", "sum", "of", "that", "why"]
+    prompts = tuple(
+        f"Exam {i}: {' '.join(rng.choice(words, 8))} {'prove' if h else 'is'} it\nA. yes\nB. no\nC. 1\nD. 2"
+        for i, h in enumerate(hard)
+    )
+    strong = (rng.random(count) < 0.9).astype(np.float64)
+    weak = (rng.random(count) < np.where(hard, 0.3, 0.9)).astype(np.float64)
+    return GoldLabels("exam", tuple(f"g{i}" for i in range(count)), prompts, strong, weak)
 
 
 @pytest.mark.parametrize("comparable", [True, False])
@@ -72,7 +87,7 @@ def test_it_learns_what_the_data_say(encoder: StaticEncoder) -> None:
     gain = router.gain(prompts)
     assert gain[hard].mean() > gain[~hard].mean() + 0.2
     tasks = {task["task"]: task for task in router.metrics["tasks"]}
-    assert set(tasks) == {"sums", "talk"}
+    assert set(tasks) == {"sums", "talk", "all together"}
     assert all(task["apgr_low"] > 0.5 for task in tasks.values())
     assert np.mean(router.score(prompts) >= router.threshold) == pytest.approx(0.5, abs=0.15)
     assert router.domains_ == ("sums", "talk")
@@ -124,7 +139,7 @@ def test_judge_scores_become_chat(encoder: StaticEncoder) -> None:
 
 
 def test_domains_that_are_lopsided(encoder: StaticEncoder) -> None:
-    """A domain of two prompts, and one where everybody is always right: finite weights, and no gain to speak of."""
+    """A task of two prompts, and one where everybody is always right: finite weights, and no gain to speak of."""
     rows = outcome_rows(100)
     for model in ("large", "small"):
         rows["prompt"] += ["law one", "law two", *(f"easy {i}" for i in range(30))]
@@ -132,7 +147,7 @@ def test_domains_that_are_lopsided(encoder: StaticEncoder) -> None:
         rows["score"] += [1.0] * 32
         rows["benchmark"] += ["law"] * 2 + ["easy"] * 30
     router = ExpertsRouter("large", "small", encoder=encoder).fit(rows)
-    assert set(router.domains_) == {"easy", "law", "sums", "talk"}
+    assert set(router.domains_) == {"easy", "other", "sums", "talk"}
     gains = router.gain(["law one", "easy 5", *rows["prompt"][:30]])
     assert np.isfinite(gains).all()
     easy = next(task for task in router.metrics["tasks"] if task["task"] == "easy")
@@ -157,7 +172,11 @@ def test_domains_that_are_lopsided(encoder: StaticEncoder) -> None:
             DataError,
             "tiers.sums.strong: none of its models",
         ),
-        ({"outcomes": outcome_rows(30), "plan": Plan(domains={"a": ("law",)})}, DataError, "nothing can be compared"),
+        (
+            {"outcomes": outcome_rows(30), "plan": Plan(domains={"a": ("law",)})},
+            DataError,
+            "none of its domains has a pattern",
+        ),
         ({"outcomes": outcome_rows(30), "plan": "no-such"}, DataError, "no such plan"),
         ({"judge_scores": outcome_rows(30)}, DataError, "column 'score', row 2.* from 1 to 10"),
         (
@@ -179,20 +198,6 @@ def test_what_is_wrong_is_named(
 def test_models_that_nobody_scored() -> None:
     with pytest.raises(UnknownModelError, match=r"weak: found 'tiny'.*nearest of its 3 models"):
         ExpertsRouter("large", "tiny").fit(outcome_rows(30))
-
-
-def gold_exam(count: int = 400, seed: int = 5) -> GoldLabels:
-    """An exam with a format of its own, in which the weak model fails where the prompt says "prove"."""
-    rng = np.random.default_rng(seed)
-    hard = rng.integers(0, 2, count).astype(bool)
-    words = ["the", "sum", "of", "that", "why"]
-    prompts = tuple(
-        f"Exam {i}: {' '.join(rng.choice(words, 8))} {'prove' if h else 'is'} it\nA. yes\nB. no\nC. 1\nD. 2"
-        for i, h in enumerate(hard)
-    )
-    strong = (rng.random(count) < 0.9).astype(np.float64)
-    weak = (rng.random(count) < np.where(hard, 0.3, 0.9)).astype(np.float64)
-    return GoldLabels("exam", tuple(f"g{i}" for i in range(count)), prompts, strong, weak)
 
 
 def test_gold_acts_on_its_set_and_nowhere_else(encoder: StaticEncoder) -> None:
@@ -217,6 +222,134 @@ def test_gold_acts_on_its_set_and_nowhere_else(encoder: StaticEncoder) -> None:
     )
     assert np.mean([router.explain(prompt).domains[0].domain == "gold: exam" for prompt in fresh.prompts]) > 0.6
     assert router.gold_ == ("exam",)
-    report = router.metrics["tasks"][-1]
+    (report,) = router.metrics["gold"]
     assert report["task"] == "exam"
     assert report["apgr_low"] > 0.5
+    assert report["acts_on"] > 0.6
+    assert router.metrics["held_out_apgr"] == without.metrics["held_out_apgr"]
+
+
+def test_gold_that_is_in_the_outcomes_too(encoder: StaticEncoder) -> None:
+    """Its prompts are no negatives of its own gate, which would shut it."""
+    gold = gold_exam()
+    rows = outcome_rows(200)
+    for model, scores in (("large", gold.strong), ("small", gold.weak)):
+        rows["prompt"] += gold.prompts
+        rows["model"] += [model] * len(gold.prompts)
+        rows["score"] += scores.tolist()
+        rows["benchmark"] += ["exam"] * len(gold.prompts)
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(rows, gold=[gold])
+    assert router.metrics["gold"][0]["acts_on"] > 0.6
+
+
+@pytest.mark.parametrize("gain", [1.0, -1.0, 0.0])
+def test_the_threshold_is_on_the_scale_of_scores(encoder: StaticEncoder, gain: float) -> None:
+    """Also where gains are so large that scores are bent: half of the prompts reach it, and one at least."""
+    prompts = [f"prompt {i} {'word ' * (i % 7)}" for i in range(60)]
+    scores = [0.5 + gain / 2, 0.5 - gain / 2]
+    rows = {
+        "prompt": prompts * 2,
+        "model": ["large"] * 60 + ["small"] * 60,
+        "score": [scores[0]] * 60 + [scores[1]] * 60,
+    }
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(rows)
+    assert np.mean(router.score(prompts) >= router.threshold) >= 0.5
+
+
+@pytest.mark.parametrize("count", [40, 100, 300])
+def test_half_of_fresh_prompts_reach_the_threshold(encoder: StaticEncoder, count: int) -> None:
+    """However weak the signal: the rows of folds with other levels don't decide it."""
+    rng = np.random.default_rng(count)
+    words = ["sum", "of", "prove", "that", "why", "apples", "story", "code"]
+
+    def prompts(n: int) -> list[str]:
+        return [" ".join(rng.choice(words, 12)) + f" {rng.integers(1000)}" for _ in range(n)]
+
+    known = prompts(count)
+    rows = {
+        "prompt": known * 2,
+        "model": ["large"] * count + ["small"] * count,
+        "score": (rng.random(2 * count) < np.repeat([0.8, 0.5], count)).tolist(),
+    }
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(rows)
+    assert np.mean(router.score(prompts(2000)) >= router.threshold) == pytest.approx(0.5, abs=0.25)
+
+
+def test_rare_domains_spoil_nothing(encoder: StaticEncoder) -> None:
+    rows = outcome_rows(300, benchmarks=("any",))
+    plain = ExpertsRouter("large", "small", encoder=encoder).fit(rows, clusters=1)
+    rows["benchmark"] = [f"rare {i // 3}" if i // 3 < 5 else "any" for i in range(900)]
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(rows)
+    assert router.domains_ == ("any", "other")
+    figures = {task["task"]: task["apgr"] for task in router.metrics["tasks"]}
+    assert figures["any"] == pytest.approx(plain.metrics["tasks"][0]["apgr"], abs=0.05)
+    assert np.mean(router.score(rows["prompt"]) >= router.threshold) == pytest.approx(0.5, abs=0.1)
+    # A plan may insist on a domain of one prompt: folds without it are trained all the same.
+    plan = Plan(domains={"one": ("rare 0",), "rest": ("*",)})
+    insisted = ExpertsRouter("large", "small", encoder=encoder).fit(rows, plan=plan)
+    assert insisted.domains_ == ("one", "rest")
+    figures = {task["task"]: task["apgr"] for task in insisted.metrics["tasks"]}
+    assert figures["any"] == pytest.approx(plain.metrics["tasks"][0]["apgr"], abs=0.05)
+
+
+def test_tasks_that_can_not_be_compared_are_left_out(encoder: StaticEncoder) -> None:
+    rows = outcome_rows(60, benchmarks=("sums",))
+    for i in range(10):
+        rows["prompt"].append(f"law {i}")
+        rows["model"].append("large" if i % 2 else "small")
+        rows["score"].append(1.0)
+        rows["benchmark"].append("law")
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(rows)
+    assert router.metrics["tasks_left_out"] == ["law"]
+
+
+def test_prompts_of_one_id_stay_prompts(encoder: StaticEncoder) -> None:
+    rows = outcome_rows(120, benchmarks=("any",))
+    rows["prompt_id"] = [f"conversation {i // 30}" for i in range(360)]
+    (task,), _ = tasks_from_outcomes(rows)
+    assert len(task.prompts) == len(set(task.prompts)) == 120
+    assert len(set(task.keys)) == 12
+    folds = fold_of(task.keys, 0)
+    assert all(len({fold for key, fold in zip(task.keys, folds, strict=True) if key == one}) == 1 for one in task.keys)
+    assert ExpertsRouter("large", "small", encoder=encoder).fit(rows).metrics["tasks"][0]["prompts"] == 120
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ({"plan": 5}, InvalidTypeError, "plan: found int"),
+        ({"clusters": -1}, InvalidArgumentError, "clusters: found -1"),
+        ({"clusters": 1.5}, InvalidTypeError, "clusters: found float"),
+        ({"clusters": True}, InvalidTypeError, "clusters: found bool"),
+        ({"clusters": 7}, InvalidArgumentError, "clusters: found 7, allowed: at most 6 for 120 prompts"),
+        ({"clusters": 2, "domain_column": "benchmark"}, InvalidArgumentError, "clusters, domain_column: found both"),
+        ({"clusters": 2, "plan": Plan(prior={"a": 0.5})}, InvalidArgumentError, "clusters: not allowed beside a plan"),
+        ({"domain_column": 5}, InvalidTypeError, "domain_column: found int"),
+        ({"score_range": 5}, InvalidTypeError, "score_range: found 5"),
+        ({"score_range": ("a", "b")}, InvalidTypeError, "score_range: found"),
+        ({"gold": 5}, InvalidTypeError, "gold: found int"),
+        ({"gold": [1]}, InvalidTypeError, "gold: found int, allowed: GoldLabels"),
+        ({"gold": {5: {"prompt": ["p"], "strong": [1], "weak": [0]}}}, InvalidTypeError, "gold: found the name 5"),
+        ({"gold": {"": {"prompt": ["p"], "strong": [1], "weak": [0]}}}, InvalidTypeError, "gold: found the name ''"),
+        ({"gold": [gold_exam(60), gold_exam(60)]}, InvalidArgumentError, "gold: found the names exam, exam"),
+        (
+            {"gold": [replace(gold_exam(60), strong=np.full(60, 5.0))]},
+            InvalidArgumentError,
+            "strong: found a score out",
+        ),
+        ({"gold": [replace(gold_exam(60), weak=np.full(60, np.nan))]}, InvalidArgumentError, "weak: found a score out"),
+        ({"gold": [replace(gold_exam(60), weak=np.zeros(3))]}, InvalidTypeError, "weak: found no array with one"),
+        ({"plan": Plan(tiers={"sums": (("large",), ("large", "small"))})}, DataError, "found 'large' on both sides"),
+    ],
+)
+def test_arguments_of_a_wrong_kind(
+    encoder: StaticEncoder, given: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        ExpertsRouter("large", "small", encoder=encoder).fit(outcome_rows(120), **given)
+
+
+def test_weights_can_not_be_changed(encoder: StaticEncoder) -> None:
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(outcome_rows(60))
+    with pytest.raises(ValueError, match="read-only"):
+        router.parameters_["expert_surface"][:] = 0

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastroute.cli.parsing import positive_number, whole_number
+from fastroute.cli.parsing import positive_number, printable, whole_number
 from fastroute.cli.train.recorded import recorded
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from fastroute.cli.parsing import Subparsers
 
@@ -38,6 +39,7 @@ fastroute train experts --outcomes outcomes.parquet --judge-scores judge_scores.
     --preferences preferences.parquet --plan open-data --gold mmlu=RouteLLM/routellm/evals --gold-size 1500 -o gold
 """
 
+_LEFT = 2  # columns of text
 _PACKAGES = ("fastroute", "numpy", "scikit-learn", "scipy")
 
 
@@ -98,14 +100,16 @@ def add_parser(kinds: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and write."""
     from fastroute.cli.train.gold import read_gold
+    from fastroute.errors import InvalidArgumentError
     from fastroute.routers import ExpertsRouter
     from fastroute.tables import read_table
-    from fastroute.training.experts.report import report_text
     from fastroute.training.experts.tasks import JUDGE_SCORE_COLUMNS
     from fastroute.training.outcomes import OUTCOME_COLUMNS
     from fastroute.training.preferences import PREFERENCE_COLUMNS
     from fastroute.training.progress import progress_bar
 
+    if args.gold_size is not None and not args.gold:
+        raise InvalidArgumentError("--gold-size: goes with --gold")
     router = ExpertsRouter(args.strong, args.weak, encoder=args.encoder, seed=args.seed)
     columns = {
         "outcomes": (*OUTCOME_COLUMNS, *([args.domain_column] if args.domain_column else ())),
@@ -133,9 +137,42 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(metrics, indent=2))
     else:
-        print(report_text(metrics), file=sys.stderr)
+        print(_as_text(metrics), file=sys.stderr)
     print(f"{args.output}: threshold {router.threshold:.4f}, sha256 {sha256}", file=sys.stderr)
     return 0
+
+
+def _as_text(metrics: Mapping[str, Any]) -> str:
+    """Lay the figures on held-out prompts out as a table."""
+    lines = [("task", "domain", "prompts", "weak", "strong", "APGR, held out")]
+    for task in (*metrics["tasks"], *metrics["gold"]):
+        domain = task["domain"] if "acts_on" not in task else f"gold, acts on {task['acts_on']:.0%}"
+        numbers = f"{task['prompts']:,}", f"{task['weak']:.3f}", f"{task['strong']:.3f}"
+        lines.append((printable(task["task"]), printable(domain), *numbers, _apgr(task)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = [
+        "  ".join(
+            cell.ljust(width) if column < _LEFT else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    mean = metrics["held_out_apgr"]
+    table.append(
+        f"mean APGR of the tasks {'-' if mean is None else f'{mean:.3f}'} (random: 0.5); "
+        f"the domain is recognised for {metrics['domain_accuracy']:.0%} of held-out prompts"
+    )
+    if metrics["tasks_left_out"]:
+        table.append(f"left out: {printable(', '.join(metrics['tasks_left_out']))}")
+    return "\n".join(table)
+
+
+def _apgr(task: Mapping[str, Any]) -> str:
+    if task["apgr"] is None:
+        return "- (nothing can be gained)"
+    if task["apgr_low"] is None:
+        return f"{task['apgr']:.3f} [too few]"
+    return f"{task['apgr']:.3f} [{task['apgr_low']:.3f}, {task['apgr_high']:.3f}]"
 
 
 def _provenance(args: argparse.Namespace) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def read_gold(given: Sequence[str], *, strong: str, weak: str, size: int | None,
     Raises
     ------
     InvalidArgumentError
-        A name twice, or fewer prompts than are to be drawn.
+        A name twice, labels of another pair, or fewer prompts than are to be drawn.
     DataError
         What is there can't be read.
     """
@@ -50,6 +50,7 @@ def read_gold(given: Sequence[str], *, strong: str, weak: str, size: int | None,
 def _read_one(given: str, *, strong: str, weak: str, size: int | None, seed: int) -> GoldLabels:
     from fastroute.calibration import read_labels
     from fastroute.evaluation import read_benchmark
+    from fastroute.evaluation.benchmarks import same_model
     from fastroute.tables import text_key
     from fastroute.training.experts import GoldLabels
 
@@ -61,6 +62,11 @@ def _read_one(given: str, *, strong: str, weak: str, size: int | None, seed: int
     files: Mapping[str, str]
     if Path(path).is_dir():
         benchmark = read_benchmark(name, path)
+        for role, found, wanted in (("strong", benchmark.strong, strong), ("weak", benchmark.weak, weak)):
+            if not same_model(found, wanted):
+                raise InvalidArgumentError(
+                    f"--gold: {name} has labels of {found!r}, allowed: of the {role} model, {wanted!r}"
+                )
         low, high = _SCALES.get(name, (0.0, 1.0))
         prompts = benchmark.prompts
         sides = [(side - low) / (high - low) for side in (benchmark.outcomes.strong, benchmark.outcomes.weak)]

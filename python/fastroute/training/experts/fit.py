@@ -8,7 +8,6 @@ five fits that never saw them.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +21,24 @@ from fastroute.training.experts.gold import GoldExpert, GoldLabels, fit_gold
 from fastroute.training.experts.linear import Features, Standardisation, fold_of
 from fastroute.training.experts.model import Model, Training, parameters_of, penalties_of, train
 from fastroute.training.experts.plan import Plan, check_prior
-from fastroute.training.experts.rows import Comparison, Rows, comparisons_of, prior_of, rows_of
+from fastroute.training.experts.rows import FEW_PROMPTS, Comparison, comparisons_of, prior_of, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from fastroute.training.experts.tasks import Task
+    from fastroute.training.experts.tiers import Sides
     from fastroute.training.progress import Progress
 
     Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
-__all__ = ["ExpertsFit", "HeldOut", "fit_experts"]
+__all__ = ["TOGETHER", "ExpertsFit", "HeldOut", "fit_experts"]
 
 FEWEST = 20  # prompts
+TOGETHER = "all together"
 _FOLDS = 5
 
 
@@ -79,9 +81,13 @@ class ExpertsFit:
     strong_models, weak_models
         All models of the tiers, sorted.
     threshold
-        Sends half of the traffic that the prior expects to the strong model, going by held-out prompts.
+        Sends half of the traffic that the prior expects to the strong model, going by the training prompts.
     held_out
-        For each task, then each gold set.
+        For each task; where they can be compared, for all of them together too.
+    gold_held_out
+        For each gold set, with the share of it that its expert acts on.
+    left_out
+        Tasks without a domain, or without a prompt that was scored for both sides.
     prior
         (K,) shares of traffic.
     classified
@@ -104,6 +110,8 @@ class ExpertsFit:
     weak_models: tuple[str, ...]
     threshold: float
     held_out: tuple[HeldOut, ...]
+    gold_held_out: tuple[tuple[HeldOut, float], ...]
+    left_out: tuple[str, ...]
     prior: NDArray[np.float64]
     classified: float
     penalties: Mapping[str, tuple[float, ...]]
@@ -158,14 +166,15 @@ def fit_experts(
         scikit-learn is not installed.
     """
     plan = plan or Plan()
-    if clusters is not None and plan.domains:
-        raise InvalidArgumentError("clusters: not allowed beside a plan that names domains")
+    if clusters is not None and (plan.domains or plan.prior):
+        raise InvalidArgumentError("clusters: not allowed beside a plan that names domains or a prior")
     with _one_blas_thread():
-        comparisons = comparisons_of(tasks, plan, pair)
+        comparisons, left_out = comparisons_of(tasks, plan, pair)
         if clusters is None and len(comparisons) == 1 and not plan.domains and not chat_prompts:
             clusters = 0
         training = _training(comparisons, embed, plan, clusters, chat_prompts or {}, seed)
-        return _fit(training, comparisons, embed, pair, gold, progress)
+        fitted = _fit(training, comparisons, embed, pair, gold, progress)
+        return replace(fitted, left_out=left_out)
 
 
 def _training(  # noqa: PLR0917 - arguments of fit_experts
@@ -182,6 +191,9 @@ def _training(  # noqa: PLR0917 - arguments of fit_experts
         raise DataError(f"outcomes: found {scored} prompts with scores of both sides, needed: {FEWEST} or more")
     features = _features(rows.prompts, embed)
     if clusters is not None:
+        most = max(1, scored // FEW_PROMPTS)
+        if clusters > most:
+            raise InvalidArgumentError(f"clusters: found {clusters}, allowed: at most {most} for {scored} prompts")
         standard = Standardisation.of(features)(features)
         domain, domains = clusters_of(standard, rows.prompts, clusters or clusters_for(scored), seed)
         rows = replace(rows, domain=domain)
@@ -212,26 +224,37 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
     gain, right = np.zeros(len(rows.keys)), np.zeros(len(rows.keys), np.bool_)
     for fold in range(_FOLDS):
         held = training.folds == fold
-        if held.any() and len(np.unique(rows.domain[~held])) == len(domains):
+        if held.any() and (~held & rows.scored).any():
             gain[held], right[held] = _predict(train(training.take(~held)), prior, training.take(held))
         advance()
     model = train(training)
     advance()
     experts: list[GoldExpert] = []
     native = _core.DomainExperts(None, **parameters_of(model, prior))
+    mixtures = []
     for labels in gold:
         theirs = _features(labels.prompts, embed)
-        mixture = native.gain(labels.prompts, _rows_of(theirs))
-        experts.append(fit_gold(labels, theirs, features, model.standard, mixture, training.comparable, training.seed))
+        mixtures.append(native.gain(labels.prompts, _rows_of(theirs)))
+        known = set(labels.prompts)
+        others = features.take(np.array([prompt not in known for prompt in rows.prompts], np.bool_))
+        experts.append(
+            fit_gold(labels, theirs, others, model.standard, mixtures[-1], training.comparable, training.seed)
+        )
         advance()
+    parameters = parameters_of(replace(model, gold=tuple(experts)), prior)
     return ExpertsFit(
         domains=domains,
         gold=tuple(labels.name for labels in gold),
-        parameters=parameters_of(replace(model, gold=tuple(experts)), prior),
+        parameters=parameters,
         strong_models=_together(each.sides.strong_models for each in comparisons),
         weak_models=_together(each.sides.weak_models for each in comparisons),
-        threshold=_threshold(gain, rows, prior),
-        held_out=(*_held_out(comparisons, training, gain), *_gold_held_out(gold, experts, pair)),
+        threshold=_threshold(parameters, training, prior),
+        held_out=_held_out(comparisons, training, gain),
+        gold_held_out=tuple(
+            _gold_held_out(parameters, len(domains) + number, embed, labels, expert, mixture, pair)
+            for number, (labels, expert, mixture) in enumerate(zip(gold, experts, mixtures, strict=True))
+        ),
+        left_out=(),
         prior=prior,
         classified=float(right.mean()),
         penalties={domain: penalties_of(expert) for domain, expert in zip(domains, model.experts, strict=True)},
@@ -258,32 +281,33 @@ def _predict(model: Model, prior: NDArray[np.float64], held: Training) -> tuple[
     return (weights * gains).sum(axis=1), weights.argmax(axis=1) == held.rows.domain
 
 
-def _threshold(gain: NDArray[np.float64], rows: Rows, prior: NDArray[np.float64]) -> float:
-    """Score that half of the expected traffic reaches."""
-    counts = np.bincount(rows.domain, minlength=len(prior))
-    weight = (prior / np.maximum(counts, 1))[rows.domain]
-    order = np.argsort(gain, kind="stable")
+def _threshold(parameters: Mapping[str, NDArray[np.float32]], training: Training, prior: NDArray[np.float64]) -> float:
+    """Score that half of the expected traffic reaches, going by the training prompts."""
+    native = _core.DomainExperts(None, **parameters)
+    scores = native.score(training.rows.prompts, _rows_of(training.features))
+    counts = np.bincount(training.rows.domain, minlength=len(prior))
+    weight = (prior / np.maximum(counts, 1))[training.rows.domain]
+    order = np.argsort(-scores, kind="stable")
     middle = int(np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2))
-    return float(np.clip((1 + gain[order[min(middle, len(order) - 1)]]) / 2, 0.0, 1.0))
+    return float(scores[order[min(middle, len(order) - 1)]])
 
 
-def _held_out(comparisons: Sequence[Comparison], training: Training, gain: NDArray[np.float64]) -> list[HeldOut]:
+def _held_out(comparisons: Sequence[Comparison], training: Training, gain: NDArray[np.float64]) -> tuple[HeldOut, ...]:
     rows = training.rows
-    found = []
-    for number, each in enumerate(comparisons):
-        mine = rows.task == number
-        found.append(
-            HeldOut(
-                each.task.name,
-                each.domain if each.domain in training.domains else "",
-                each.sides.strong_models,
-                each.sides.weak_models,
-                rows.strong[mine],
-                rows.weak[mine],
-                _centred(gain[mine], training.folds[mine]),
-            )
+
+    def of(name: str, domain: str, sides: Sides, mine: NDArray[np.bool_]) -> HeldOut:
+        centred = _centred(gain[mine], training.folds[mine])
+        return HeldOut(
+            name, domain, sides.strong_models, sides.weak_models, rows.strong[mine], rows.weak[mine], centred
         )
-    return found
+
+    found = [
+        of(each.task.name, each.domain if each.domain in training.domains else "", each.sides, rows.task == number)
+        for number, each in enumerate(comparisons)
+    ]
+    if training.comparable and len(comparisons) > 1:  # what tells the tasks apart counts too
+        found.append(of(TOGETHER, "", comparisons[0].sides, rows.task >= 0))
+    return tuple(found)
 
 
 def _centred(gain: NDArray[np.float64], folds: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -293,11 +317,22 @@ def _centred(gain: NDArray[np.float64], folds: NDArray[np.int64]) -> NDArray[np.
     return centred
 
 
-def _gold_held_out(gold: Sequence[GoldLabels], experts: Sequence[GoldExpert], pair: tuple[str, str]) -> list[HeldOut]:
-    return [
-        HeldOut(labels.name, labels.name, pair[:1], pair[1:], labels.strong, labels.weak, expert.held_out)
-        for labels, expert in zip(gold, experts, strict=True)
-    ]
+def _gold_held_out(  # noqa: PLR0917 - one of each
+    parameters: Mapping[str, NDArray[np.float32]],
+    row: int,
+    embed: Embed,
+    labels: GoldLabels,
+    expert: GoldExpert,
+    mixture: NDArray[np.float64],
+    pair: tuple[str, str],
+) -> tuple[HeldOut, float]:
+    """Predict gold prompts by what never saw them, and say for which share of them the gold expert acts."""
+    native = _core.DomainExperts(None, **parameters)
+    weights, _ = native.mixture(labels.prompts, np.ascontiguousarray(embed(labels.prompts), np.float32))
+    acts = weights[:, row]
+    gain = (1 - acts / 2) * mixture + acts * (expert.level + expert.held_out)
+    held_out = HeldOut(labels.name, labels.name, pair[:1], pair[1:], labels.strong, labels.weak, gain)
+    return held_out, float((acts > 0).mean())
 
 
 def _together(models: Any) -> tuple[str, ...]:
@@ -311,4 +346,4 @@ def _one_blas_thread() -> AbstractContextManager[Any]:
     except ImportError as error:
         raise MissingDependencyError("training experts needs scikit-learn: pip install 'fastroute[train]'") from error
     limits: AbstractContextManager[Any] = threadpool_limits(1)
-    return limits if limits is not None else nullcontext()
+    return limits

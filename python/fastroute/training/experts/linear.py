@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastroute import _core
 from fastroute.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ __all__ = [
     "fold_of",
 ]
 
-SURFACE_CLIP = 6.0
-EXPERT_CLIP = 4.0
+SURFACE_CLIP, EXPERT_CLIP = _core.SURFACE_CLIP, _core.EXPERT_CLIP
 PENALTIES = (30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e5)
 _SPREAD_FLOOR = 0.15  # in units of the whole data's standard deviation
 _SPREAD_DROPPED = 0.02

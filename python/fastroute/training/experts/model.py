@@ -23,6 +23,7 @@ _EXPERT_ROWS = 1500  # most per domain
 _CLASSIFIER_ROWS = 800  # most per domain, prompts without scores aside
 _CLASSIFIER_STRENGTH = 0.003
 _LEVEL_PROMPTS = 20.0
+_NEVER = -100.0  # log-odds of a domain that a fold has no prompt of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,9 @@ def train(training: Training) -> Model:
         experts.append(_expert(level, standardised.take(drawn), strong, rows.weak[drawn], folds[drawn]))
     taught = np.sort(np.concatenate(classified))
     present, classes = np.unique(rows.domain[taught], return_inverse=True)
-    weights, bias = fit_classifier(standardised.take(taught).both, classes, len(present), strength=_CLASSIFIER_STRENGTH)
+    columns = standardised.take(taught).both
+    weights, bias = np.zeros((len(training.domains), columns.shape[1])), np.full(len(training.domains), _NEVER)
+    weights[present], bias[present] = fit_classifier(columns, classes, len(present), strength=_CLASSIFIER_STRENGTH)
     return Model(standard, tuple(experts), (weights, bias))
 
 

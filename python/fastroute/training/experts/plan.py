@@ -19,16 +19,16 @@ lack are passed over.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastroute.errors import DataError, InvalidArgumentError
+from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
 __all__ = ["BUILT_IN_PLANS", "CHAT", "Plan", "read_plan"]
@@ -78,6 +78,8 @@ def read_plan(plan: str | os.PathLike[str]) -> Plan:
     DataError
         There is no such plan, or it is not what it should be; the member is named.
     """
+    if not isinstance(plan, (str, os.PathLike)):
+        raise InvalidTypeError(f"plan: found {type(plan).__name__}, allowed: a Plan, a name or a path")
     if plan in BUILT_IN_PLANS:
         source = f"plan {plan}"
         text = (files("fastroute.training.experts") / "plans" / f"{plan}.json").read_text("utf-8")

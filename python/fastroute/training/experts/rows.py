@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from fastroute.training.experts.tasks import Task
 
-__all__ = ["Comparison", "Rows", "comparisons_of", "prior_of", "rows_of"]
+FEW_PROMPTS = 20
+OTHER = "other"
+
+__all__ = ["FEW_PROMPTS", "OTHER", "Comparison", "Rows", "comparisons_of", "prior_of", "rows_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +72,34 @@ class Rows:
         )
 
 
-def comparisons_of(tasks: Sequence[Task], plan: Plan, pair: tuple[str, str]) -> tuple[Comparison, ...]:
-    """Compare the two sides of each task that the plan has a domain for.
+def comparisons_of(
+    tasks: Sequence[Task], plan: Plan, pair: tuple[str, str]
+) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+    """Compare the two sides of each task that the plan has a domain for; return the names of the others too.
+
+    Where no plan names domains, tasks of few prompts share one: on its own each would weigh as much as a large one.
 
     Raises
     ------
     DataError
         The plan's tiers of a task have no model of it, or nothing can be compared.
     """
-    found = []
+    found, left_out = [], []
     for task in tasks:
         domain = plan.domain_of(task.name)
         sides = sides_of(task, plan, pair) if domain is not None else None
-        if domain is not None and sides is not None:
-            found.append(Comparison(task, domain, sides))
-    if not found:
-        raise DataError("outcomes: no task has two models that were scored on its prompts; nothing can be compared")
-    return tuple(found)
+        prompts = 0 if sides is None else int((~np.isnan(sides.strong) & ~np.isnan(sides.weak)).sum())
+        if domain is None or sides is None or not prompts:
+            left_out.append(task.name)
+            continue
+        small = prompts < FEW_PROMPTS and not plan.domains and len(tasks) > 1
+        found.append(Comparison(task, OTHER if small else domain, sides))
+    if found:
+        return tuple(found), tuple(left_out)
+    if plan.domains and not any(plan.domain_of(task.name) for task in tasks):
+        names = ", ".join(task.name for task in tasks)
+        raise DataError(f"plan: none of its domains has a pattern that matches a task; the data have {names}")
+    raise DataError("outcomes: no task has a prompt that was scored for both sides; nothing can be compared")
 
 
 def rows_of(comparisons: Sequence[Comparison], chat_prompts: Mapping[str, str]) -> tuple[Rows, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from fastroute.errors import DataError
 from fastroute.tables import Labels, Table, as_table
 from fastroute.training.experts.plan import CHAT
 from fastroute.training.outcomes import format_failures
-from fastroute.training.table_parts import PromptColumn, clean_rows, prompt_column, source_column
+from fastroute.training.table_parts import clean_rows, prompt_column, source_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Task:
     name
         Such as "mmlu_pro".
     keys
-        Keys of its n prompts, sorted; what shares a key falls on one side of any split.
+        Keys of its n prompts, sorted; prompts that share a key fall on one side of any split.
     prompts
         n texts.
     models
@@ -91,7 +91,7 @@ def tasks_from_outcomes(
             dropped["format failures"] = int(failed.sum())
             kept = kept[~failed]
     names = source_column(replace(table, name=_UNNAMED), (column,) if column else ("benchmark", "source"))
-    return _tasks(table, prompt_column(table), names, scores, kept), dropped
+    return _tasks(table, names, scores, kept), dropped
 
 
 def tasks_from_judge_scores(data: object, *, name: str = "judge_scores") -> tuple[tuple[Task, ...], dict[str, int]]:
@@ -110,29 +110,29 @@ def tasks_from_judge_scores(data: object, *, name: str = "judge_scores") -> tupl
     kept, dropped = clean_rows(table)
     names = Labels((CHAT,), np.zeros(table.rows, np.int64))
     scores = (marks - _LOWEST_MARK) / (_HIGHEST_MARK - _LOWEST_MARK)
-    return _tasks(table, prompt_column(table), names, scores, kept), dropped
+    return _tasks(table, names, scores, kept), dropped
 
 
-def _tasks(
-    table: Table, prompts: PromptColumn, names: Labels, scores: NDArray[np.float64], kept: NDArray[np.int64]
-) -> tuple[Task, ...]:
+def _tasks(table: Table, names: Labels, scores: NDArray[np.float64], kept: NDArray[np.int64]) -> tuple[Task, ...]:
     if not len(kept):
         raise DataError(f"{table.name}: no rows to train on{' are left' if table.rows else ''}")
-    models = table.labels("model")
+    models, texts, keys = table.labels("model"), table.labels("prompt"), prompt_column(table).keys
     tasks = []
     for code, name in sorted(enumerate(names.values), key=lambda pair: pair[1]):
         rows = kept[names.codes[kept] == code]
         if len(rows):
-            tasks.append(_task(name, prompts, models, scores, rows))
+            tasks.append(_task(name, keys, texts, models, scores, rows))
     return tuple(tasks)
 
 
-def _task(
-    name: str, prompts: PromptColumn, models: Labels, scores: NDArray[np.float64], rows: NDArray[np.int64]
+def _task(  # noqa: PLR0917 - the columns of a table
+    name: str, prompts: Labels, texts: Labels, models: Labels, scores: NDArray[np.float64], rows: NDArray[np.int64]
 ) -> Task:
-    used, prompt = np.unique(prompts.keys.codes[rows], return_inverse=True)
+    # A key may stand for several texts, as an id of a conversation: each is a prompt, on one side of any split.
+    pairs, prompt = np.unique(np.stack([prompts.codes[rows], texts.codes[rows]]), axis=1, return_inverse=True)
+    used = [(prompts.values[key], texts.values[text]) for key, text in pairs.T.tolist()]
     known, model = np.unique(models.codes[rows], return_inverse=True)
-    by_key = np.array(sorted(range(len(used)), key=lambda i: prompts.keys.values[used[i]]), np.int64)
+    by_key = np.array(sorted(range(len(used)), key=used.__getitem__), np.int64)
     by_name = np.array(sorted(range(len(known)), key=lambda i: models.values[known[i]]), np.int64)
     cell = prompt * len(known) + model
     size = len(used) * len(known)
@@ -142,8 +142,8 @@ def _task(
     np.divide(total, count, out=mean, where=count > 0)
     return Task(
         name,
-        tuple(prompts.keys.values[used[i]] for i in by_key),
-        tuple(prompts.texts[used[i]] for i in by_key),
+        tuple(used[i][0] for i in by_key),
+        tuple(used[i][1] for i in by_key),
         tuple(models.values[known[i]] for i in by_name),
         mean.reshape(len(used), len(known))[np.ix_(by_key, by_name)],
     )

@@ -47,7 +47,7 @@ def sides_of(task: Task, plan: Plan, pair: tuple[str, str]) -> Sides | None:
     Raises
     ------
     DataError
-        The plan names tiers of which the task has no model.
+        The plan names tiers of which the task has no model, or one model for both.
     """
     if task.name in plan.tiers:
         named = [[model for model in tier if model in task.models] for tier in plan.tiers[task.name]]
@@ -57,6 +57,9 @@ def sides_of(task: Task, plan: Plan, pair: tuple[str, str]) -> Sides | None:
                     f"plan: tiers.{task.name}.{side}: none of its models is in the data, which have "
                     f"{', '.join(task.models)}"
                 )
+        both = sorted(set(named[0]) & set(named[1]))
+        if both:
+            raise DataError(f"plan: tiers.{task.name}: found {both[0]!r} on both sides, allowed: one of them")
         return _averaged(task, *named)
     if all(model in task.models for model in pair):
         return _averaged(task, pair[:1], pair[1:])
