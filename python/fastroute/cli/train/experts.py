@@ -40,6 +40,7 @@ fastroute train experts --outcomes outcomes.parquet --judge-scores judge_scores.
 """
 
 _LEFT = 2  # columns of text
+_NAMED = 3  # tasks that were left out
 _PACKAGES = ("fastroute", "numpy", "scikit-learn", "scipy")
 
 
@@ -162,8 +163,10 @@ def _as_text(metrics: Mapping[str, Any]) -> str:
         f"mean APGR of the tasks {'-' if mean is None else f'{mean:.3f}'} (random: 0.5); "
         f"the domain is recognised for {metrics['domain_accuracy']:.0%} of held-out prompts"
     )
-    if metrics["tasks_left_out"]:
-        table.append(f"left out: {printable(', '.join(metrics['tasks_left_out']))}")
+    left_out = metrics["tasks_left_out"]
+    if left_out:
+        more = f" and {len(left_out) - _NAMED:,} more (--json lists them)" if len(left_out) > _NAMED else ""
+        table.append(f"tasks left out: {printable(', '.join(left_out[:_NAMED]))}{more}")
     return "\n".join(table)
 
 
