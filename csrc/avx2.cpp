@@ -1,7 +1,9 @@
 // AVX2. Includes no standard library header with inline functions: one compiled here with wide instructions could be
 // the copy that the linker keeps for a processor without them.
 #include <immintrin.h>
+#include <math.h>
 
+#include "exp2_constants.h"
 #include "sigmoid_constants.h"
 #include "tables.h"
 
@@ -216,9 +218,147 @@ void sigmoid_f32(const float* x, float* out, size_t n) noexcept {
   }
 }
 
+// Even and odd elements of a group in 16 bits: products of unsigned rows and signed queries then add up in 32 bits,
+// where vpmaddubsw would saturate.
+struct Halves {
+  __m256i even;
+  __m256i odd;
+};
+
+inline Halves halves_of_rows(const uint8_t* p) noexcept {
+  const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {_mm256_and_si256(bytes, _mm256_set1_epi16(0xFF)), _mm256_srli_epi16(bytes, 8)};
+}
+
+inline Halves halves_of_query(const int8_t* p) noexcept {
+  int32_t group;
+  __builtin_memcpy(&group, p, sizeof group);
+  const __m256i bytes = _mm256_set1_epi32(group);
+  return {_mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8), _mm256_srai_epi16(bytes, 8)};
+}
+
+inline __m256i add_products(__m256i sum, Halves rows, Halves query) noexcept {
+  const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(rows.even, query.even),  //
+                                            _mm256_madd_epi16(rows.odd, query.odd));
+  return _mm256_add_epi32(sum, products);
+}
+
+template <size_t kQueries>
+inline void dot_block(const uint8_t* block, size_t groups, const int8_t* queries, const int32_t* starts, int32_t* dots,
+                      size_t stride) noexcept {
+  __m256i low[kQueries];
+  __m256i high[kQueries];
+  for (size_t q = 0; q < kQueries; ++q) low[q] = high[q] = _mm256_set1_epi32(starts[q]);
+  for (size_t g = 0; g < groups; ++g) {
+    const Halves first = halves_of_rows(block + 64 * g);
+    const Halves last = halves_of_rows(block + 64 * g + 32);
+    for (size_t q = 0; q < kQueries; ++q) {
+      const Halves query = halves_of_query(queries + (q * groups + g) * kGroup);
+      low[q] = add_products(low[q], first, query);
+      high[q] = add_products(high[q], last, query);
+    }
+  }
+  for (size_t q = 0; q < kQueries; ++q) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + q * stride), low[q]);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + q * stride + 8), high[q]);
+  }
+}
+
+void dot_blocks_i8(const uint8_t* blocks, size_t block_count, size_t groups, const int8_t* queries,
+                   const int32_t* starts, size_t query_count, int32_t* dots, size_t stride) noexcept {
+  constexpr size_t kTogether = 4;
+  for (size_t b = 0; b < block_count; ++b) {
+    const uint8_t* block = blocks + b * groups * 64;
+    int32_t* out = dots + b * kBlockRows;
+    size_t q = 0;
+    for (; q + kTogether <= query_count; q += kTogether) {
+      dot_block<kTogether>(block, groups, queries + q * groups * kGroup, starts + q, out + q * stride, stride);
+    }
+    for (; q < query_count; ++q) {
+      dot_block<1>(block, groups, queries + q * groups * kGroup, starts + q, out + q * stride, stride);
+    }
+  }
+}
+
+inline __m256 scaled(const int32_t* dots, const float* scales) noexcept {
+  const __m256 x = _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(dots)));
+  return _mm256_mul_ps(x, _mm256_loadu_ps(scales));
+}
+
+// Copies of the last elements, and zeros.
+struct Tail {
+  int32_t dots[8] = {};
+  float scales[8] = {};
+  Tail(const int32_t* from, const float* scale, size_t count) noexcept {
+    for (size_t k = 0; k < count; ++k) {
+      dots[k] = from[k];
+      scales[k] = scale[k];
+    }
+  }
+};
+
+float max_scaled_i32(const int32_t* dots, const float* scales, size_t n) noexcept {
+  __m256 most = _mm256_set1_ps(-HUGE_VALF);
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) most = _mm256_max_ps(scaled(dots + i, scales + i), most);
+  if (i < n) {
+    const Tail tail(dots + i, scales + i, n - i);
+    const __m256 last = _mm256_blendv_ps(most, scaled(tail.dots, tail.scales), _mm256_castsi256_ps(first_lanes(n - i)));
+    most = _mm256_max_ps(last, most);
+  }
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1))) + 0.0F;
+}
+
+// The steps are those of scalar.cpp.
+inline __m256 power_of_two(__m256 exponent) noexcept {
+  const __m256 x = _mm256_max_ps(exponent, _mm256_set1_ps(kLeastExponent));
+  const __m256 shift = _mm256_set1_ps(kExp2Shift);
+  const __m256 shifted = _mm256_add_ps(x, shift);
+  const __m256 f = _mm256_sub_ps(x, _mm256_sub_ps(shifted, shift));
+  __m256 p = _mm256_set1_ps(kExp2Taylor[kExp2Degree]);
+  for (int i = kExp2Degree - 1; i >= 0; --i) p = _mm256_add_ps(_mm256_mul_ps(p, f), _mm256_set1_ps(kExp2Taylor[i]));
+  const __m256i whole = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), whole));
+}
+
+void similarity_weights(const int32_t* dots, const float* scales, float factor, float shift, size_t n,
+                        float* out) noexcept {
+  const auto weights = [&](const int32_t* d, const float* s) {
+    return power_of_two(_mm256_add_ps(_mm256_mul_ps(scaled(d, s), _mm256_set1_ps(factor)), _mm256_set1_ps(shift)));
+  };
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, weights(dots + i, scales + i));
+  if (i < n) {
+    const Tail tail(dots + i, scales + i, n - i);
+    _mm256_maskstore_ps(out + i, first_lanes(n - i), weights(tail.dots, tail.scales));
+  }
+}
+
+double sum_f32(const float* x, size_t n) noexcept {
+  __m256d lanes[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()};
+  const auto add = [&lanes](__m256 low, __m256 high) {
+    lanes[0] = _mm256_add_pd(lanes[0], _mm256_cvtps_pd(_mm256_castps256_ps128(low)));
+    lanes[1] = _mm256_add_pd(lanes[1], _mm256_cvtps_pd(_mm256_extractf128_ps(low, 1)));
+    lanes[2] = _mm256_add_pd(lanes[2], _mm256_cvtps_pd(_mm256_castps256_ps128(high)));
+    lanes[3] = _mm256_add_pd(lanes[3], _mm256_cvtps_pd(_mm256_extractf128_ps(high, 1)));
+  };
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) add(_mm256_loadu_ps(x + i), _mm256_loadu_ps(x + i + 8));
+  if (i < n) {
+    const FloatRow row{x};
+    add(row.load(i, clipped(n - i)), n - i > 8 ? row.load(i + 8, n - i - 8) : _mm256_setzero_ps());
+  }
+  const __m256d four = _mm256_add_pd(_mm256_add_pd(lanes[0], lanes[2]), _mm256_add_pd(lanes[1], lanes[3]));
+  const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
 }  // namespace
 
-const KernelTable kAvx2Table = {SimdLevel::kAvx2, dot_rows_f32,    dot_rows_i8,   add_scaled_i8,
-                                sum_rows_f32,     add_clipped_f32, classify_text, sigmoid_f32};
+const KernelTable kAvx2Table = {SimdLevel::kAvx2, dot_rows_f32,    dot_rows_i8,        add_scaled_i8,
+                                sum_rows_f32,     add_clipped_f32, classify_text,      sigmoid_f32,
+                                dot_blocks_i8,    max_scaled_i32,  similarity_weights, sum_f32};
 
 }  // namespace fastroute::kernels

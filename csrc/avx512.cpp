@@ -1,6 +1,8 @@
 // AVX-512 (F, BW, VL, DQ). The note on headers in avx2.cpp holds here too.
 #include <immintrin.h>
+#include <math.h>
 
+#include "exp2_constants.h"
 #include "sigmoid_constants.h"
 #include "tables.h"
 
@@ -191,9 +193,105 @@ void sigmoid_f32(const float* x, float* out, size_t n) noexcept {
   }
 }
 
+// Without VNNI, as avx2.cpp has it.
+template <size_t kQueries>
+inline void dot_block(const uint8_t* block, size_t groups, const int8_t* queries, const int32_t* starts, int32_t* dots,
+                      size_t stride) noexcept {
+  __m512i sums[kQueries];
+  for (size_t q = 0; q < kQueries; ++q) sums[q] = _mm512_set1_epi32(starts[q]);
+  for (size_t g = 0; g < groups; ++g) {
+    const __m512i rows = _mm512_loadu_si512(block + 64 * g);
+    const __m512i even = _mm512_and_si512(rows, _mm512_set1_epi16(0xFF));
+    const __m512i odd = _mm512_srli_epi16(rows, 8);
+    for (size_t q = 0; q < kQueries; ++q) {
+      int32_t group;
+      __builtin_memcpy(&group, queries + (q * groups + g) * kGroup, sizeof group);
+      const __m512i query = _mm512_set1_epi32(group);
+      const __m512i query_even = _mm512_srai_epi16(_mm512_slli_epi16(query, 8), 8);
+      const __m512i products =
+          _mm512_add_epi32(_mm512_madd_epi16(even, query_even), _mm512_madd_epi16(odd, _mm512_srai_epi16(query, 8)));
+      sums[q] = _mm512_add_epi32(sums[q], products);
+    }
+  }
+  for (size_t q = 0; q < kQueries; ++q) _mm512_storeu_si512(dots + q * stride, sums[q]);
+}
+
+void dot_blocks_i8(const uint8_t* blocks, size_t block_count, size_t groups, const int8_t* queries,
+                   const int32_t* starts, size_t query_count, int32_t* dots, size_t stride) noexcept {
+  constexpr size_t kTogether = 8;
+  for (size_t b = 0; b < block_count; ++b) {
+    const uint8_t* block = blocks + b * groups * 64;
+    int32_t* out = dots + b * kBlockRows;
+    size_t q = 0;
+    for (; q + kTogether <= query_count; q += kTogether) {
+      dot_block<kTogether>(block, groups, queries + q * groups * kGroup, starts + q, out + q * stride, stride);
+    }
+    for (; q < query_count; ++q) {
+      dot_block<1>(block, groups, queries + q * groups * kGroup, starts + q, out + q * stride, stride);
+    }
+  }
+}
+
+inline __m512 scaled(const int32_t* dots, const float* scales, __mmask16 mask) noexcept {
+  const __m512 x = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, dots));
+  return _mm512_mul_ps(x, _mm512_maskz_loadu_ps(mask, scales));
+}
+
+float max_scaled_i32(const int32_t* dots, const float* scales, size_t n) noexcept {
+  __m512 most = _mm512_set1_ps(-HUGE_VALF);
+  for (size_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = first_lanes(n - i);
+    most = _mm512_mask_max_ps(most, mask, scaled(dots + i, scales + i, mask), most);
+  }
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(most), _mm512_extractf32x8_ps(most, 1));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1))) + 0.0F;
+}
+
+// The steps are those of scalar.cpp.
+inline __m512 power_of_two(__m512 exponent) noexcept {
+  const __m512 x = _mm512_max_ps(exponent, _mm512_set1_ps(kLeastExponent));
+  const __m512 shift = _mm512_set1_ps(kExp2Shift);
+  const __m512 shifted = _mm512_add_ps(x, shift);
+  const __m512 f = _mm512_sub_ps(x, _mm512_sub_ps(shifted, shift));
+  __m512 p = _mm512_set1_ps(kExp2Taylor[kExp2Degree]);
+  for (int i = kExp2Degree - 1; i >= 0; --i) p = _mm512_add_ps(_mm512_mul_ps(p, f), _mm512_set1_ps(kExp2Taylor[i]));
+  const __m512i whole = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), whole));
+}
+
+void similarity_weights(const int32_t* dots, const float* scales, float factor, float shift, size_t n,
+                        float* out) noexcept {
+  for (size_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = first_lanes(n - i);
+    const __m512 product = _mm512_mul_ps(scaled(dots + i, scales + i, mask), _mm512_set1_ps(factor));
+    _mm512_mask_storeu_ps(out + i, mask, power_of_two(_mm512_add_ps(product, _mm512_set1_ps(shift))));
+  }
+}
+
+double sum_f32(const float* x, size_t n) noexcept {
+  __m512d low = _mm512_setzero_pd();
+  __m512d high = _mm512_setzero_pd();
+  for (size_t i = 0; i < n; i += 16) {
+    const __m512 sixteen = _mm512_maskz_loadu_ps(first_lanes(n - i), x + i);
+    low = _mm512_add_pd(low, _mm512_cvtps_pd(_mm512_castps512_ps256(sixteen)));
+    high = _mm512_add_pd(high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(sixteen, 1)));
+  }
+  const __m512d eight = _mm512_add_pd(low, high);
+  const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
+  const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
 }  // namespace
 
-const KernelTable kAvx512Table = {SimdLevel::kAvx512, dot_rows_f32,    dot_rows_i8,   add_scaled_i8,
-                                  sum_rows_f32,       add_clipped_f32, classify_text, sigmoid_f32};
+const KernelTable kAvx512Table = {SimdLevel::kAvx512, dot_rows_f32,    dot_rows_i8,        add_scaled_i8,
+                                  sum_rows_f32,       add_clipped_f32, classify_text,      sigmoid_f32,
+                                  dot_blocks_i8,      max_scaled_i32,  similarity_weights, sum_f32};
+
+const KernelTable kAvx512VnniTable = {SimdLevel::kAvx512, dot_rows_f32,    dot_rows_i8,        add_scaled_i8,
+                                      sum_rows_f32,       add_clipped_f32, classify_text,      sigmoid_f32,
+                                      dot_blocks_vnni,    max_scaled_i32,  similarity_weights, sum_f32};
 
 }  // namespace fastroute::kernels

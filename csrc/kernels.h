@@ -11,6 +11,9 @@
 //   sums of rows   each column in double, rows in order: |error| <= n * 2^-53 * sum |a_i|
 //   clipped sums   each lane in float, features in order, multiply then add
 //   sigmoid        in double, rounded once to float: <= 1 ULP over the whole range, denormal results included
+//   integer dots   exact
+//   weights        in float, multiply then add: relative error <= 3e-7 of the power, 1e-7 * |exponent| from its
+//   exponent sums           16 double lanes, element i in lane i mod 16, then lane k += lane k + 8, + 4, + 2, + 1
 #pragma once
 
 #include <stddef.h>
@@ -43,6 +46,14 @@ enum TextClass : uint8_t {
 
 constexpr size_t kTextBlock = 64;
 
+// Rows of an index lie 16 at a time, interleaved by groups of 4 elements, each plus 128: byte 64 g + 4 r + k of a block
+// is element 4 g + k of its row r.
+constexpr size_t kBlockRows = 16;
+constexpr size_t kGroup = 4;
+
+// Weights are not smaller than 2 to this power.
+constexpr float kLeastExponent = -40;
+
 struct KernelTable {
   SimdLevel level;
 
@@ -69,6 +80,22 @@ struct KernelTable {
 
   // out[i] = 1 / (1 + exp(-x[i])) for i < n
   void (*sigmoid_f32)(const float* x, float* out, size_t n) noexcept;
+
+  // dots[q * stride + 16 b + r] = starts[q] + sum_j (row r of block b)[j] * queries[q * 4 * groups + j] for j < 4 *
+  // groups, b < block_count, q < query_count. The rows are as they lie, each element plus 128, so a start of -128 times
+  // the query's sum gives the dot product. Exact while that fits 32 bits.
+  void (*dot_blocks_i8)(const uint8_t* blocks, size_t block_count, size_t groups, const int8_t* queries,
+                        const int32_t* starts, size_t query_count, int32_t* dots, size_t stride) noexcept;
+
+  // The largest dots[i] * scales[i] for i < n; -Inf where n is 0. No scale is NaN or infinite.
+  float (*max_scaled_i32)(const int32_t* dots, const float* scales, size_t n) noexcept;
+
+  // out[i] = 2 ** max(dots[i] * scales[i] * factor + shift, kLeastExponent) for i < n; exponents are below 100
+  void (*similarity_weights)(const int32_t* dots, const float* scales, float factor, float shift, size_t n,
+                             float* out) noexcept;
+
+  // The sum of x[i] for i < n
+  double (*sum_f32)(const float* x, size_t n) noexcept;
 };
 
 // The highest level that this processor and this build have.
@@ -76,5 +103,9 @@ SimdLevel best_level() noexcept;
 
 // The kernels of a level; of the best one below it where that level is not available.
 const KernelTable& table_for(SimdLevel level) noexcept;
+
+// Every table that this processor can use, the scalar one first; null past the last. Two may be of one level: AVX-512
+// has one with VNNI and one without.
+const KernelTable* available_table(size_t index) noexcept;
 
 }  // namespace fastroute::kernels

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "exp2_constants.h"
 #include "sigmoid_constants.h"
 #include "tables.h"
 
@@ -132,9 +133,77 @@ void sigmoid_f32(const float* x, float* out, size_t n) noexcept {
   for (size_t i = 0; i < n; ++i) out[i] = sigmoid(x[i]);
 }
 
+// Sums wrap around on their way and end where they belong, hence unsigned.
+void dot_blocks_i8(const uint8_t* blocks, size_t block_count, size_t groups, const int8_t* queries,
+                   const int32_t* starts, size_t query_count, int32_t* dots, size_t stride) noexcept {
+  constexpr size_t kGroupBytes = kBlockRows * kGroup;
+  for (size_t b = 0; b < block_count; ++b) {
+    const uint8_t* block = blocks + b * groups * kGroupBytes;
+    for (size_t q = 0; q < query_count; ++q) {
+      const int8_t* query = queries + q * groups * kGroup;
+      uint32_t sums[kBlockRows];
+      for (uint32_t& sum : sums) sum = static_cast<uint32_t>(starts[q]);
+      for (size_t g = 0; g < groups; ++g) {
+        for (size_t r = 0; r < kBlockRows; ++r) {
+          int32_t sum = 0;
+          for (size_t k = 0; k < kGroup; ++k) {
+            sum += static_cast<int32_t>(block[g * kGroupBytes + r * kGroup + k]) * query[g * kGroup + k];
+          }
+          sums[r] += static_cast<uint32_t>(sum);
+        }
+      }
+      memcpy(dots + q * stride + b * kBlockRows, sums, sizeof sums);
+    }
+  }
+}
+
+float max_scaled_i32(const int32_t* dots, const float* scales, size_t n) noexcept {
+  float most = -HUGE_VALF;
+  for (size_t i = 0; i < n; ++i) {
+    const float x = static_cast<float>(dots[i]) * scales[i];
+    most = x > most ? x : most;
+  }
+  return most + 0.0F;  // no negative zero
+}
+
+float power_of_two(float exponent) noexcept {
+  const float x = exponent > kLeastExponent ? exponent : kLeastExponent;
+  const float shifted = x + kExp2Shift;
+  const float f = x - (shifted - kExp2Shift);
+  float p = kExp2Taylor[kExp2Degree];
+  for (int i = kExp2Degree - 1; i >= 0; --i) p = p * f + kExp2Taylor[i];
+  uint32_t bits;
+  uint32_t whole;
+  memcpy(&bits, &p, sizeof bits);
+  memcpy(&whole, &shifted, sizeof whole);
+  bits += whole << 23;
+  memcpy(&p, &bits, sizeof p);
+  return p;
+}
+
+void similarity_weights(const int32_t* dots, const float* scales, float factor, float shift, size_t n,
+                        float* out) noexcept {
+  for (size_t i = 0; i < n; ++i) out[i] = power_of_two(static_cast<float>(dots[i]) * scales[i] * factor + shift);
+}
+
+double sum_f32(const float* x, size_t n) noexcept {
+  constexpr size_t kSums = 16;
+  double lanes[kSums] = {};
+  size_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (size_t k = 0; k < kSums; ++k) lanes[k] += static_cast<double>(x[i + k]);
+  }
+  for (size_t k = 0; i + k < n; ++k) lanes[k] += static_cast<double>(x[i + k]);
+  for (size_t half = kSums / 2; half > 0; half /= 2) {
+    for (size_t k = 0; k < half; ++k) lanes[k] += lanes[k + half];
+  }
+  return lanes[0];
+}
+
 }  // namespace
 
-const KernelTable kScalarTable = {SimdLevel::kScalar, dot_rows_f32,    dot_rows_i8,   add_scaled_i8,
-                                  sum_rows_f32,       add_clipped_f32, classify_text, sigmoid_f32};
+const KernelTable kScalarTable = {SimdLevel::kScalar, dot_rows_f32,    dot_rows_i8,        add_scaled_i8,
+                                  sum_rows_f32,       add_clipped_f32, classify_text,      sigmoid_f32,
+                                  dot_blocks_i8,      max_scaled_i32,  similarity_weights, sum_f32};
 
 }  // namespace fastroute::kernels

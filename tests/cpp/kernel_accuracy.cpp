@@ -122,12 +122,47 @@ long long check_add_scaled(const KernelTable& kernels) {
   return cases;
 }
 
+// Exponents whose float is exact, so that only the power's own error is left; and the documented least weight.
+long long check_weights(const KernelTable& kernels) {
+  long long cases = 0;
+  for (int32_t dot = -46 * 1024; dot <= 3 * 1024; ++dot) {
+    const float scale = 1.0F / 1024;
+    float out = -1;
+    kernels.similarity_weights(&dot, &scale, 1.0F, 0.0F, 1, &out);
+    const long double exponent = std::max(dot / 1024.0L, static_cast<long double>(fastroute::kernels::kLeastExponent));
+    CHECK(std::abs(static_cast<long double>(out) / std::exp2(exponent) - 1) <= 3e-7L);
+    ++cases;
+  }
+  const int32_t dots[] = {std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()};
+  const float scales[] = {kInfinity, -kInfinity};
+  float out[2];
+  kernels.similarity_weights(dots, scales, 1.0F, 0.0F, 2, out);
+  CHECK(out[0] == std::exp2(fastroute::kernels::kLeastExponent) && out[1] == out[0]);
+  CHECK(kernels.max_scaled_i32(dots, scales, 0) == -kInfinity);
+  return cases + 2;
+}
+
+long long check_sums(const KernelTable& kernels) {
+  Random random(6);
+  for (size_t n = 0; n <= 300; ++n) {
+    const auto x = numbers(Kind::kOrdinary, n, random);
+    long double sum = 0, absolute = 0;
+    for (const float value : x) {
+      sum += static_cast<long double>(value);
+      absolute += std::abs(static_cast<long double>(value));
+    }
+    CHECK(std::abs(static_cast<long double>(kernels.sum_f32(x.data(), n)) - sum) <= 1e-14L * absolute);
+  }
+  return 301;
+}
+
 }  // namespace
 
 int main() {
   long long cases = 0;
   for (const KernelTable* kernels : available_levels()) {
-    cases += check_sigmoid(*kernels) + check_dots(*kernels) + check_add_scaled(*kernels);
+    cases += check_sigmoid(*kernels) + check_dots(*kernels) + check_add_scaled(*kernels) + check_weights(*kernels) +
+             check_sums(*kernels);
   }
   return summary("accuracy", cases);
 }

@@ -54,13 +54,38 @@ extern "C" void on_fault(int) {
   _exit(1);
 }
 
+void tell(const KernelTable& kernels, const char* kernel, size_t rows, size_t n, Edge edge) {
+  std::snprintf(place, sizeof place, "%s, level %d, %zu rows, length %zu, %s\n", kernel,
+                static_cast<int>(kernels.level), rows, n, edge == Edge::kEnd ? "page after" : "page before");
+}
+
+long long check_blocks(const KernelTable& kernels) {
+  constexpr size_t kMostBlocks = 7, kMostQueries = 19, kMostGroups = 17;
+  GuardedBuffer blocks(kMostBlocks * kMostGroups * 64), queries(kMostQueries * kMostGroups * 4),
+      starts(kMostQueries * 4), dots(kMostQueries * kMostBlocks * 64);
+  long long cases = 0;
+  for (const Edge edge : {Edge::kEnd, Edge::kBegin}) {
+    for (size_t groups = 0; groups <= kMostGroups; ++groups) {
+      for (size_t count = 0; count <= kMostBlocks; ++count) {
+        for (size_t q = 0; q <= kMostQueries; ++q) {
+          tell(kernels, "dot_blocks_i8", count, groups, edge);
+          kernels.dot_blocks_i8(blocks.at<uint8_t>(edge, count * groups * 64), count, groups,
+                                queries.at<int8_t>(edge, q * groups * 4), starts.at<int32_t>(edge, q), q,
+                                dots.at<int32_t>(edge, q * count * 16), count * 16);
+          ++cases;
+        }
+      }
+    }
+  }
+  return cases;
+}
+
 long long check_level(const KernelTable& kernels) {
   constexpr size_t kBytes = kMostRows * kLongest * sizeof(float);
   GuardedBuffer first(kBytes), second(kBytes), third(kBytes), fourth(kBytes), fifth(kBytes), sixth(kBytes);
   long long cases = 0;
   const auto now = [&](const char* kernel, size_t rows, size_t n, Edge edge) {
-    std::snprintf(place, sizeof place, "%s, level %d, %zu rows, length %zu, %s\n", kernel,
-                  static_cast<int>(kernels.level), rows, n, edge == Edge::kEnd ? "page after" : "page before");
+    tell(kernels, kernel, rows, n, edge);
     ++cases;
   };
   for (const Edge edge : {Edge::kEnd, Edge::kBegin}) {
@@ -87,13 +112,20 @@ long long check_level(const KernelTable& kernels) {
                                 second.at<float>(edge, rows * n), third.at<float>(edge, rows * n),
                                 fourth.at<float>(edge, n), n, fifth.at<float>(edge, n));
       }
+      now("max_scaled_i32", 1, n, edge);
+      kernels.max_scaled_i32(first.at<int32_t>(edge, n), second.at<float>(edge, n), n);
+      now("similarity_weights", 1, n, edge);
+      kernels.similarity_weights(first.at<int32_t>(edge, n), second.at<float>(edge, n), 0.0F, 0.5F, n,
+                                 third.at<float>(edge, n));
+      now("sum_f32", 1, n, edge);
+      kernels.sum_f32(first.at<float>(edge, n), n);
       if (n > fastroute::kernels::kTextBlock) continue;
       now("classify_text", 1, n, edge);
       kernels.classify_text(first.at<unsigned char>(edge, n), n,
                             fifth.at<uint64_t>(edge, fastroute::kernels::kTextClasses));
     }
   }
-  return cases;
+  return cases + check_blocks(kernels);
 }
 
 }  // namespace

@@ -87,6 +87,53 @@ long long compare(const KernelTable& scalar, const KernelTable& wide) {
   return cases;
 }
 
+// Dot products of blocks against their definition, and what becomes of them.
+long long check_similarities(const KernelTable& scalar, const KernelTable& kernels) {
+  long long cases = 0;
+  for (const size_t groups : {0UL, 1UL, 2UL, 7UL, 64UL, 384UL, 16384UL}) {
+    for (const size_t count : {0UL, 1UL, 2UL, 3UL, 4UL, 7UL}) {
+      for (const size_t queries : {0UL, 1UL, 2UL, 3UL, 7UL, 8UL, 9UL, 11UL, 19UL, 64UL}) {
+        if (groups == 16384 && (count > 4 || queries > 11)) continue;
+        Random random(groups * 1000 + count * 100 + queries);
+        const size_t rows = 16 * count;
+        const bool extreme = queries % 2 == 1;  // the largest sums there are
+        auto block = bytes(rows * groups * 4, random);
+        auto query = bytes(queries * groups * 4, random);
+        for (int8_t& x : block) x = extreme ? int8_t{-1} : x;  // 255 as an unsigned byte
+        for (int8_t& x : query) x = extreme ? int8_t{-127} : x;
+        std::vector<int32_t> starts(queries), expected(queries * rows), found(queries * rows, -1);
+        for (size_t q = 0; q < queries; ++q) {
+          for (size_t j = 0; j < groups * 4; ++j) starts[q] -= 128 * query[q * groups * 4 + j];
+          for (size_t r = 0; r < rows; ++r) {
+            int64_t sum = 0;
+            for (size_t j = 0; j < groups * 4; ++j) {
+              const size_t at = ((r / 16 * groups + j / 4) * 16 + r % 16) * 4 + j % 4;
+              sum += (static_cast<int64_t>(static_cast<uint8_t>(block[at])) - 128) * query[q * groups * 4 + j];
+            }
+            expected[q * rows + r] = static_cast<int32_t>(sum);
+          }
+        }
+        kernels.dot_blocks_i8(reinterpret_cast<const uint8_t*>(block.data()), count, groups, query.data(),
+                              starts.data(), queries, found.data(), rows);
+        CHECK(expected == found);
+        const auto scales = numbers(Kind::kOrdinary, queries * rows, random);
+        for (size_t n = 0; n <= std::min<size_t>(queries * rows, 70); ++n) {
+          std::vector<float> a(n), b(n);
+          CHECK(std::bit_cast<uint32_t>(scalar.max_scaled_i32(found.data(), scales.data(), n)) ==
+                std::bit_cast<uint32_t>(kernels.max_scaled_i32(found.data(), scales.data(), n)));
+          scalar.similarity_weights(found.data(), scales.data(), 1e-6F, -1.0F, n, a.data());
+          kernels.similarity_weights(found.data(), scales.data(), 1e-6F, -1.0F, n, b.data());
+          CHECK(alike(a, b));
+          CHECK(alike(std::vector<double>{scalar.sum_f32(scales.data(), n)},
+                      std::vector<double>{kernels.sum_f32(scales.data(), n)}));
+        }
+        ++cases;
+      }
+    }
+  }
+  return cases;
+}
+
 // Every byte at every place of a block, alone.
 long long compare_bytes(const KernelTable& scalar, const KernelTable& wide) {
   for (unsigned byte = 0; byte < 256; ++byte) {
@@ -138,7 +185,9 @@ long long count_flips(const std::vector<const KernelTable*>& levels) {
 int main() {
   const auto levels = available_levels();
   long long cases = 0;
-  for (const KernelTable* wide : levels) cases += compare(*levels[0], *wide) + compare_bytes(*levels[0], *wide);
+  for (const KernelTable* wide : levels) {
+    cases += compare(*levels[0], *wide) + compare_bytes(*levels[0], *wide) + check_similarities(*levels[0], *wide);
+  }
   cases += count_flips(levels);
   std::printf("levels: %zu\n", levels.size());
   return summary("parity", cases);
