@@ -17,9 +17,10 @@ PACKAGE = CHECKOUT / "python" / "fastroute"
 SRC = {
     "runtime": set(),
     "text": {"runtime"},
+    "elo": set(),
     "encoder": {"runtime", "text"},
-    "routing": {"encoder", "runtime", "text"},
-    "bindings": {"encoder", "routing", "runtime", "text"},
+    "routing": {"elo", "encoder", "runtime", "text"},
+    "bindings": {"elo", "encoder", "routing", "runtime", "text"},
 }
 # Kernels are C with templates: nothing here has inline code that a linker could share between instruction sets.
 CSRC_HEADERS = {"immintrin.h", "math.h", "stddef.h", "stdint.h", "string.h"}

@@ -123,7 +123,10 @@ py::array_t<T, py::array::c_style> array_of(py::handle object, const char* name,
 }
 
 template py::array_t<float, py::array::c_style> array_of<float>(py::handle, const char*, py::ssize_t);
+template py::array_t<double, py::array::c_style> array_of<double>(py::handle, const char*, py::ssize_t);
 template py::array_t<int8_t, py::array::c_style> array_of<int8_t>(py::handle, const char*, py::ssize_t);
+template py::array_t<int64_t, py::array::c_style> array_of<int64_t>(py::handle, const char*, py::ssize_t);
+template py::array_t<uint16_t, py::array::c_style> array_of<uint16_t>(py::handle, const char*, py::ssize_t);
 
 py::array_t<float, py::array::c_style> embeddings_of(py::handle object, size_t dim) {
   auto rows = array_of<float>(object, "embeddings", 2);

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -16,6 +17,7 @@
 #include "routing/domain_experts.h"
 #include "routing/linear_scorer.h"
 #include "routing/matrix_factorization.h"
+#include "routing/similarity_weighted.h"
 #include "runtime/thread_pool.h"
 #include "small_experts.h"
 #include "small_vocabulary.h"
@@ -34,11 +36,31 @@ struct World {
   std::unique_ptr<LinearScorer> scorer;
   std::unique_ptr<MatrixFactorization> model;
   std::unique_ptr<DomainExperts> experts;
+  std::unique_ptr<SimilarityWeighted> weighted;
   std::vector<std::string> texts;
   std::vector<std::string_view> views;
-  std::vector<float> embeddings, scores, embedding_scores, logits;
+  std::vector<float> embeddings, scores, embedding_scores, logits, win_rates;
   std::vector<double> gains;
 };
+
+// Every tier beats every other on some prompt.
+std::unique_ptr<SimilarityWeighted> random_weighted(std::shared_ptr<const StaticEncoder> encoder, Random& random) {
+  constexpr size_t kPrompts = 100, kTiers = 3;
+  std::vector<float> rows = numbers(Kind::kOrdinary, kPrompts * kDim, random), scales(kPrompts);
+  std::vector<int8_t> quantised(rows.size());
+  std::vector<int64_t> offsets = {0};
+  std::vector<uint16_t> cells;
+  for (size_t i = 0; i < kPrompts; ++i) {
+    scales[i] = quantise(&rows[i * kDim], kDim, i, &quantised[i * kDim]);
+    cells.push_back(static_cast<uint16_t>(i % kTiers * (kTiers + 1) + (i % kTiers + 1 + i / kTiers % 2) % kTiers));
+    offsets.push_back(static_cast<int64_t>(i + 1));
+  }
+  const std::vector<float> counts(kPrompts, 1.0F);
+  return std::make_unique<SimilarityWeighted>(
+      std::make_shared<const SimilarityIndex>(quantised.data(), kPrompts, kDim, scales),
+      std::make_shared<const BattleCounts>(kTiers, offsets.data(), kPrompts, cells.data(), counts.data(), kPrompts),
+      std::move(encoder), 0, 2, Temperature{100.0, true});
+}
 
 World make_world(uint64_t seed) {
   World world;
@@ -52,6 +74,7 @@ World make_world(uint64_t seed) {
       numbers(Kind::kOrdinary, kModels * 4, random), numbers(Kind::kOrdinary, 4 * kDim, random),
       numbers(Kind::kOrdinary, 4, random), numbers(Kind::kOrdinary, kModels, random));
   world.experts = std::make_unique<DomainExperts>(world.encoder, random_experts(5, 2, kDim, seed));
+  world.weighted = random_weighted(world.encoder, random);
   for (size_t i = 0; i < kTexts; ++i) {
     std::string text;
     for (size_t n = random() % 20; n > 0; --n) text += tokens()[5 + random() % (count - 5)] + (n % 3 == 0 ? " " : "");
@@ -69,6 +92,8 @@ World make_world(uint64_t seed) {
   world.model->logits(world.embeddings.data(), kTexts, world.logits.data());
   world.gains.resize(kTexts);
   world.experts->gains(world.views.data(), nullptr, 0, kTexts, world.gains.data());
+  world.win_rates.resize(kTexts);
+  world.weighted->score_batch(world.views.data(), kTexts, world.win_rates.data());
   return world;
 }
 
@@ -81,7 +106,7 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
     return std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count * width),
                       expected.begin() + static_cast<std::ptrdiff_t>(first * width));
   };
-  switch (random() % 14) {
+  switch (random() % 17) {
     case 0:
       world.scorer->score_batch(&world.views[first], count, out.data());
       return equals(world.scores, 1);
@@ -104,6 +129,14 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
     }
     case 6:
       return world.experts->gain(world.views[first], workspace) == world.gains[first];
+    case 7:
+      world.weighted->score_batch(&world.views[first], count, out.data());
+      return equals(world.win_rates, 1);
+    case 8:
+      world.weighted->score_embeddings(&world.embeddings[first * kDim], 0, count, out.data());
+      return equals(world.win_rates, 1);
+    case 9:
+      return world.weighted->score(world.views[first]) == world.win_rates[first];
     default:
       return world.scorer->score(world.views[first], workspace.text) == world.scores[first];
   }

@@ -8,6 +8,7 @@
 #include "routing/domain_experts.h"
 #include "routing/linear_scorer.h"
 #include "routing/matrix_factorization.h"
+#include "routing/similarity_weighted.h"
 #include "runtime/error.h"
 #include "small_experts.h"
 #include "small_vocabulary.h"
@@ -180,9 +181,156 @@ long long check_domain_experts() {
   return 6200;
 }
 
+long long check_similarity_index() {
+  const std::vector<int8_t> rows = {127, 1, -127, 0, 64, 64};
+  const Floats scales = {0.007F, 0.007F, 0.01F};
+  const SimilarityIndex index(rows.data(), 3, 2, scales);
+  CHECK(index.size() == 3 && index.dim() == 2 && index.stride() == 16);
+  std::vector<int8_t> again(6);
+  index.rows(again.data());
+  CHECK(again == rows);
+  CHECK_THROWS(SimilarityIndex(rows.data(), 0, 2, {}), InvalidArgument);
+  CHECK_THROWS(SimilarityIndex(rows.data(), 3, 0, scales), InvalidArgument);
+  CHECK_THROWS(SimilarityIndex(rows.data(), 1, kMostDimensions + 1, {0.5F}), InvalidArgument);
+  CHECK_THROWS(SimilarityIndex(rows.data(), 3, 2, {0.5F, 0.5F}), InvalidArgument);
+  for (const float bad : {kNaN, kInfinity, -0.5F, 1.5F, 1e-9F}) {
+    CHECK_THROWS(SimilarityIndex(rows.data(), 3, 2, {0.5F, 0.5F, bad}), InvalidArgument);
+  }
+  const std::vector<int8_t> outside = {127, -128};
+  CHECK_THROWS(SimilarityIndex(outside.data(), 1, 2, {0.5F}), InvalidArgument);
+  QuantisedQueries queries;
+  for (const float bad : {kNaN, kInfinity, -kInfinity}) {
+    const float row[2] = {1, bad};
+    CHECK_THROWS(index.read_queries(row, 0, 1, queries), InvalidArgument);
+  }
+  // Any finite length: the largest, the smallest, none.
+  const float lengths[3][2] = {{kMax, -kMax}, {std::numeric_limits<float>::denorm_min(), 0}, {0, -0.0F}};
+  index.read_queries(lengths[0], 0, 3, queries);
+  std::vector<int32_t> dots(3 * 16);
+  index.dots(queries, dots.data());
+  CHECK(dots[0] == 127 * 127 - 127 && dots[16] == 127 * 127 && dots[32] == 0);
+  CHECK(std::abs(queries.scales[0] * 127 - std::sqrt(0.5F)) < 1e-6F && queries.scales[2] == 0);
+  return 17;
+}
+
+long long check_battle_counts() {
+  // Two tiers and the side of strength 0: cells 1 (0 beats 1), 3 (1 beats 0), 2 and 5 (a tier beats that side).
+  const int64_t offsets[] = {0, 1, 1, 3};
+  const uint16_t cells[] = {1, 3, 5};
+  const float counts[] = {2.0F, 0.5F, 1.0F};
+  const BattleCounts good(2, offsets, 3, cells, counts, 3);
+  CHECK(good.sides() == 3 && good.totals() == std::vector<double>({0, 2, 0, 0.5, 0, 1, 0, 0, 0}));
+  double sums[9];
+  const float weights[] = {2.0F, 100.0F, 4.0F};
+  good.weigh(weights, sums);
+  CHECK(sums[1] == 4 && sums[3] == 2 && sums[5] == 4 && sums[0] == 0);
+  const auto with = [&](size_t tiers, std::vector<int64_t> o, std::vector<uint16_t> c, Floats n) {
+    return BattleCounts(tiers, o.data(), o.size() - 1, c.data(), n.data(), c.size());
+  };
+  const Floats ones = {1.0F, 1.0F, 1.0F};
+  CHECK_THROWS(with(0, {0, 3}, {1, 2, 3}, ones), InvalidArgument);
+  CHECK_THROWS(with(65, {0, 3}, {1, 2, 3}, ones), InvalidArgument);
+  CHECK_THROWS(with(2, {1, 3}, {1, 2, 3}, ones), InvalidArgument);
+  CHECK_THROWS(with(2, {0, 2}, {1, 2, 3}, ones), InvalidArgument);
+  CHECK_THROWS(with(2, {0, 2, 1, 3}, {1, 2, 3}, ones), InvalidArgument);
+  CHECK_THROWS(with(2, {0, 5, 3}, {1, 2, 3}, ones), InvalidArgument);
+  for (const uint16_t bad : {uint16_t{0}, uint16_t{4}, uint16_t{8}, uint16_t{9}, uint16_t{65535}, uint16_t{1}}) {
+    CHECK_THROWS(with(2, {0, 3}, {1, 2, bad}, ones), InvalidArgument);
+  }
+  for (const float bad : {kNaN, kInfinity, 0.0F, -1.0F}) {
+    CHECK_THROWS(with(2, {0, 3}, {1, 2, 3}, {1.0F, 1.0F, bad}), InvalidArgument);
+  }
+  return 18;
+}
+
+long long check_strengths() {
+  elo::SolverWorkspace workspace;
+  // A closed form; and weights 1e-12 apart meet, where subtracting them would leave nothing.
+  for (const double weight : {1.0, 1e-12, 1e12, 1e-25}) {
+    const double wins[] = {0, 3, 0, 1, 0, weight, 0, 2 * weight, 0};
+    double strengths[] = {0, 0, 0};
+    CHECK(elo::solve_strengths(wins, 3, strengths, workspace).converged);
+    CHECK(std::abs(strengths[0] - strengths[1] - std::log(3.0)) < 1e-12);
+    CHECK(std::abs(strengths[2] - strengths[1] - std::log(2.0)) < 1e-12);
+  }
+  // Two heavy triangles joined by one light win each way.
+  for (const double light : {1e-3, 1e-12, 1e-20}) {
+    double wins[36] = {};
+    for (size_t i = 0; i < 6; ++i) {
+      for (size_t j = 0; j < 6; ++j) {
+        if (i / 3 == j / 3 && i != j)
+          wins[i * 6 + j] = 1.0 + 0.37 * static_cast<double>(i) + 0.11 * static_cast<double>(j * j);
+      }
+    }
+    wins[2 * 6 + 3] = light;
+    wins[3 * 6 + 2] = 2 * light;
+    double strengths[6] = {};
+    CHECK(elo::solve_strengths(wins, 6, strengths, workspace).converged);
+    CHECK(std::abs(strengths[3] - strengths[2] - std::log(2.0)) < 1e-9);
+  }
+  const double rare[] = {0, 1, 1e-12, 0};
+  double far[] = {0, 0};
+  CHECK(elo::solve_strengths(rare, 2, far, workspace).converged && std::abs(far[0] - 12 * std::log(10.0)) < 1e-9);
+  const double undefeated[] = {0, 1, 0, 0};
+  CHECK(!elo::solve_strengths(undefeated, 2, far, workspace).converged);
+  const double apart[] = {0, 0, 0, 0};
+  CHECK(!elo::solve_strengths(apart, 2, far, workspace).converged && std::isfinite(far[0]));
+  CHECK(elo::solve_strengths(apart, 1, far, workspace).converged);
+  using elo::Standing;
+  const double chain[] = {0, 1, 0, 0, 0, 1, 0, 0, 0};
+  CHECK(elo::standing(chain, 3, 0, 2) == Standing::kAbove && elo::standing(chain, 3, 2, 0) == Standing::kBelow);
+  CHECK(elo::standing(apart, 2, 0, 1) == Standing::kUnknown && elo::standing(rare, 2, 0, 1) == Standing::kRated);
+  CHECK(elo::win_rate(800, -800) == 1 && elo::win_rate(-800, 800) < 1e-300 && elo::win_rate(3, 3) == 0.5);
+  return 26;
+}
+
+long long check_similarity_weighted() {
+  const std::vector<int8_t> rows = {127, 0, 0, 127};
+  const auto index = std::make_shared<const SimilarityIndex>(rows.data(), 2, 2, Floats(2, 1.0F / 127));
+  const auto counted = [](std::vector<uint16_t> cells) {
+    const int64_t offsets[] = {0, 1, static_cast<int64_t>(cells.size())};
+    const Floats counts(cells.size(), 1.0F);
+    return std::make_shared<const BattleCounts>(2, offsets, 2, cells.data(), counts.data(), cells.size());
+  };
+  const auto both = counted({1, 3});  // tier 0 wins on the first prompt, tier 1 on the second
+  const SimilarityWeighted scorer(index, both, nullptr, 0, 1, {});
+  CHECK(!scorer.constant() && scorer.global_rate() == 0.5);
+  const float queries[5][2] = {{2, 0}, {0, 3}, {1, 1}, {0, 0}, {-1, -2}};
+  float out[5];
+  scorer.score_embeddings(queries[0], 0, 5, out);
+  // Weights 1 and 1 / 10; the last two are similar to nothing.
+  CHECK(std::abs(out[0] - 10.0F / 11) < 1e-6F && std::abs(out[1] - 1.0F / 11) < 1e-6F);
+  CHECK(out[2] == 0.5F && out[3] == 0.5F && out[4] == 0.5F);
+  const SimilarityWeighted steep(index, both, nullptr, 0, 1, {1e30, true});
+  steep.score_embeddings(queries[0], 0, 5, out);
+  CHECK(out[0] > 0.999999F && out[0] <= 1 && out[1] < 1e-6F && out[1] >= 0);
+  for (const float bad : {kNaN, kInfinity}) {
+    const float row[2] = {1, bad};
+    CHECK_THROWS(scorer.score_embeddings(row, 0, 1, out), InvalidArgument);
+  }
+  CHECK_THROWS(scorer.score("a"), InvalidArgument);
+  scorer.score_embeddings(nullptr, 0, 0, out);
+
+  CHECK(SimilarityWeighted(index, counted({1, 1}), nullptr, 0, 1, {}).global_rate() == 1);
+  CHECK(SimilarityWeighted(index, counted({1, 1}), nullptr, 1, 0, {}).global_rate() == 0);
+  CHECK(SimilarityWeighted(index, both, nullptr, 1, 1, {}).global_rate() == 0.5);
+  CHECK_THROWS(SimilarityWeighted(index, counted({2, 2}), nullptr, 0, 1, {}), InvalidArgument);
+  CHECK_THROWS(SimilarityWeighted(index, both, nullptr, 0, 2, {}), InvalidArgument);
+  CHECK_THROWS(SimilarityWeighted(index, both, nullptr, 2, 0, {}), InvalidArgument);
+  for (const double bad : {0.5, 0.0, -1.0, 1e31, static_cast<double>(kNaN), static_cast<double>(kInfinity)}) {
+    CHECK_THROWS(SimilarityWeighted(index, both, nullptr, 0, 1, {bad, true}), InvalidArgument);
+  }
+  const auto other = std::make_shared<const SimilarityIndex>(rows.data(), 1, 4, Floats(1, 0.005F));
+  CHECK_THROWS(SimilarityWeighted(other, both, nullptr, 0, 1, {}), InvalidArgument);
+  const auto three = std::make_shared<const SimilarityIndex>(std::vector<int8_t>(6, 1).data(), 2, 3, Floats(2, 0.5F));
+  CHECK_THROWS(SimilarityWeighted(three, both, encoder(), 0, 1, {}), InvalidArgument);
+  return 27;
+}
+
 }  // namespace
 
 int main() {
-  return summary("engine arguments",
-                 check_encoder() + check_linear_scorer() + check_matrix_factorization() + check_domain_experts());
+  return summary("engine arguments", check_encoder() + check_linear_scorer() + check_matrix_factorization() +
+                                         check_domain_experts() + check_similarity_index() + check_battle_counts() +
+                                         check_strengths() + check_similarity_weighted());
 }

@@ -1,0 +1,109 @@
+#include "routing/similarity_index.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "runtime/error.h"
+#include "runtime/simd.h"
+
+namespace fastroute {
+namespace {
+
+using kernels::kBlockRows;
+using kernels::kGroup;
+
+constexpr int kOffset = 128;  // rows lie as unsigned bytes
+constexpr float kLargest = 127;
+
+size_t round_up(size_t count, size_t unit) noexcept { return (count + unit - 1) / unit * unit; }
+
+}  // namespace
+
+float quantise(const float* row, size_t dim, size_t index, int8_t* out) {
+  double squares = 0;
+  double largest = 0;
+  for (size_t j = 0; j < dim; ++j) {
+    const auto x = static_cast<double>(row[j]);
+    if (!std::isfinite(x)) {
+      throw InvalidArgument("embeddings: row " + std::to_string(index) + ", column " + std::to_string(j) + ": found " +
+                            (std::isnan(x) ? "NaN" : "Inf") + ", allowed: finite numbers");
+    }
+    squares += x * x;
+    largest = std::max(largest, std::abs(x));
+  }
+  if (largest == 0) {
+    std::fill_n(out, dim, int8_t{0});
+    return 0;
+  }
+  const double factor = static_cast<double>(kLargest) / largest;
+  for (size_t j = 0; j < dim; ++j) {
+    out[j] = static_cast<int8_t>(std::nearbyint(static_cast<double>(row[j]) * factor));
+  }
+  return static_cast<float>(largest / (static_cast<double>(kLargest) * std::sqrt(squares)));
+}
+
+SimilarityIndex::SimilarityIndex(const int8_t* rows, size_t count, size_t dim, std::vector<float> scales)
+    : scales_(std::move(scales)), dim_(dim) {
+  if (count == 0) throw InvalidArgument("rows: found none, allowed: 1 or more");
+  if (dim_ == 0 || dim_ > kMostDimensions) {
+    throw InvalidArgument("rows: found " + std::to_string(dim_) + " columns, allowed: 1 to " +
+                          std::to_string(kMostDimensions));
+  }
+  if (scales_.size() != count) {
+    throw InvalidArgument("scales: found " + std::to_string(scales_.size()) + " for " + std::to_string(count) +
+                          " rows, allowed: one for each");
+  }
+  const auto bad = std::ranges::find_if(scales_, [](float s) { return s != 0 && !(s >= kLeastScale && s <= 1); });
+  if (bad != scales_.end()) {
+    throw InvalidArgument("scales: found " + std::to_string(*bad) + " at row " + std::to_string(bad - scales_.begin()) +
+                          ", allowed: 0, or a millionth to 1");
+  }
+  blocks_.assign(stride() * groups() * kGroup, kOffset);
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t j = 0; j < dim_; ++j) {
+      const int x = rows[i * dim_ + j];
+      if (x == -kOffset) {
+        throw InvalidArgument("rows: found -128 at row " + std::to_string(i) + ", allowed: -127 to 127");
+      }
+      blocks_[place(i, j)] = static_cast<uint8_t>(x + kOffset);
+    }
+  }
+}
+
+size_t SimilarityIndex::stride() const noexcept { return round_up(size(), kBlockRows); }
+
+size_t SimilarityIndex::groups() const noexcept { return (dim_ + kGroup - 1) / kGroup; }
+
+size_t SimilarityIndex::place(size_t row, size_t element) const noexcept {
+  const size_t group = row / kBlockRows * groups() + element / kGroup;
+  return (group * kBlockRows + row % kBlockRows) * kGroup + element % kGroup;
+}
+
+void SimilarityIndex::read_queries(const float* rows, size_t first, size_t count, QuantisedQueries& queries) const {
+  const size_t width = groups() * kGroup;
+  queries.rows.assign(count * width, 0);
+  queries.starts.resize(count);
+  queries.scales.resize(count);
+  for (size_t q = 0; q < count; ++q) {
+    int8_t* query = queries.rows.data() + q * width;
+    queries.scales[q] = quantise(rows + q * dim_, dim_, first + q, query);
+    int32_t sum = 0;
+    for (size_t j = 0; j < dim_; ++j) sum += query[j];
+    queries.starts[q] = -kOffset * sum;
+  }
+}
+
+void SimilarityIndex::dots(const QuantisedQueries& queries, int32_t* out) const {
+  active_kernels().dot_blocks_i8(blocks_.data(), stride() / kBlockRows, groups(), queries.rows.data(),
+                                 queries.starts.data(), queries.scales.size(), out, stride());
+}
+
+void SimilarityIndex::rows(int8_t* out) const {
+  for (size_t i = 0; i < size(); ++i) {
+    for (size_t j = 0; j < dim_; ++j) out[i * dim_ + j] = static_cast<int8_t>(blocks_[place(i, j)] - kOffset);
+  }
+}
+
+}  // namespace fastroute

@@ -1,0 +1,109 @@
+// Similarity-weighted Elo (arXiv 2406.18665, section 4.1): the battles of an index are weighed by the similarity of
+// their prompts to the one at hand, and Bradley-Terry strengths of tiers of models are fitted to them.
+//
+// With s_i the cosine similarity to prompt i of the index and m the largest of them, battle i counts
+//   base ** (s_i / m - 1)    normalised, as RouteLLM has it; with m <= 0 nothing is similar and all count alike
+//   base ** (s_i - m)        otherwise
+// and never less than 2 ** kLeastExponent. Its factor of 10 cancels in a fit by maximum likelihood.
+//
+// The fit depends on the battles only through the sum of weights per cell (battle_counts.h), so a prompt costs one pass
+// over the index and a solve of microseconds. Everything is in a fixed order: a prompt has the same bits alone and in
+// any batch, on any number of threads and at every SIMD level.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+#include "elo/bradley_terry.h"
+#include "encoder/static_encoder.h"
+#include "routing/battle_counts.h"
+#include "routing/similarity_index.h"
+
+namespace fastroute {
+
+struct Temperature {
+  double base = 10;
+  bool normalised = true;
+};
+
+// What a pass over the index needs. The dot products are not set to zero first: they are megabytes.
+struct SimilarityWorkspace {
+  text::Workspace text;
+  std::vector<float> embeddings;
+  QuantisedQueries queries;
+  std::unique_ptr<int32_t[]> dots;
+  size_t dots_capacity = 0;
+  std::vector<float> weights;
+  std::vector<double> sums, wins, strengths;
+  elo::SolverWorkspace solver;
+};
+
+// Workspaces that wait for the next pass. Nobody waits for a lock: where another thread has it, such as one that a
+// forked child does not have, a pass makes its own workspace.
+class SimilarityWorkspaces {
+ public:
+  std::unique_ptr<SimilarityWorkspace> take();
+  void give_back(std::unique_ptr<SimilarityWorkspace> workspace);
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<SimilarityWorkspace>> waiting_;
+};
+
+// The win rate of a tier against another. Immutable once built but for workspaces; any number of threads may score
+// at once.
+class SimilarityWeighted {
+ public:
+  // The encoder may be null: then only embeddings can be scored. Throws InvalidArgument where sizes disagree, a tier is
+  // not in the counts, base is not in 1..kLargestBase, or no chain of wins compares the tiers.
+  //
+  // Where chains of wins lead only from one tier to the other, its win rate is 1 in the limit: that is the score of
+  // every prompt. It is .5 for a tier against itself.
+  SimilarityWeighted(std::shared_ptr<const SimilarityIndex> index, std::shared_ptr<const BattleCounts> counts,
+                     std::shared_ptr<const StaticEncoder> encoder, size_t strong, size_t weak, Temperature temperature);
+
+  static constexpr double kLargestBase = 1e30;
+
+  size_t dim() const noexcept { return index_->dim(); }
+
+  // Whether every prompt has the same score, which is global_rate().
+  bool constant() const noexcept { return constant_; }
+
+  // The win rate with all weights alike.
+  double global_rate() const noexcept { return global_rate_; }
+
+  // Throws InvalidArgument without an encoder, and Error where the fit does not converge, as the others do.
+  float score(std::string_view utf8) const;
+
+  // Bit for bit what score() gives for each text, on up to num_threads() threads.
+  void score_batch(const std::string_view* texts, size_t count, float* out) const;
+
+  // `rows` is count x dim(), the first one called number `first` in messages. Throws InvalidArgument that names a row
+  // with a NaN or Inf; `out` is then unspecified.
+  void score_embeddings(const float* rows, size_t first, size_t count, float* out) const;
+
+ private:
+  void require_encoder() const;
+  size_t queries_per_pass(size_t count) const;
+  template <class Read>
+  void score_passes(size_t count, const Read& read, float* out) const;
+  void score_queries(SimilarityWorkspace& workspace, float* out) const;
+  double rate_of(const int32_t* dots, float query_scale, SimilarityWorkspace& workspace) const;
+
+  std::shared_ptr<const SimilarityIndex> index_;
+  std::shared_ptr<const BattleCounts> counts_;
+  std::shared_ptr<const StaticEncoder> encoder_;
+  double exponent_;  // log2(base)
+  bool normalised_;
+  std::vector<size_t> sides_;  // those that the pair is connected with
+  size_t strong_ = 0;          // places among them
+  size_t weak_ = 0;
+  std::vector<double> start_;  // their strengths with all weights alike: where each fit starts
+  double global_rate_ = 0.5;
+  bool constant_ = false;
+  mutable SimilarityWorkspaces workspaces_;
+};
+
+}  // namespace fastroute
