@@ -27,6 +27,7 @@ _KINDS = {
     "experts": "fastroute.routers.experts:ExpertsRouter",
     "mf": "fastroute.routers.matrix_factorization:MatrixFactorizationRouter",
     "random": "fastroute.routers.random:RandomRouter",
+    "sw_ranking": "fastroute.routers.similarity_weighted:SimilarityWeightedRouter",
 }
 
 

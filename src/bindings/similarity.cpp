@@ -24,28 +24,49 @@ py::tuple quantise_rows(py::handle embeddings) {
   const size_t count = extent(given, 0);
   const size_t dim = extent(given, 1);
   py::array_t<int8_t> rows({count, dim});
+  py::array_t<int8_t> fine({count, dim});
   py::array_t<float> scales(static_cast<py::ssize_t>(count));
   {
     int8_t* row = rows.mutable_data();
+    int8_t* rest = fine.mutable_data();
     float* scale = scales.mutable_data();
     const py::gil_scoped_release release;
     parallel_for(count, kRowsPerTask, [&](size_t begin, size_t end) {
-      for (size_t i = begin; i < end; ++i) scale[i] = quantise(given.data() + i * dim, dim, i, row + i * dim);
+      for (size_t i = begin; i < end; ++i) {
+        scale[i] = quantise(given.data() + i * dim, dim, i, row + i * dim, rest + i * dim);
+      }
     });
   }
-  return py::make_tuple(rows, scales);
+  return py::make_tuple(rows, fine, scales);
 }
 
-std::shared_ptr<SimilarityIndex> make_index(py::handle rows, py::handle scales) {
+std::shared_ptr<SimilarityIndex> make_index(py::handle rows, py::handle scales, py::handle fine) {
   const auto matrix = array_of<int8_t>(rows, "rows", 2);
   auto scale = vector_of(array_of<float>(scales, "scales", 1));
+  py::array_t<int8_t, py::array::c_style> rest;
+  if (!fine.is_none()) {
+    rest = array_of<int8_t>(fine, "fine", 2);
+    if (rest.shape(0) != matrix.shape(0) || rest.shape(1) != matrix.shape(1)) {
+      throw InvalidArgument("fine: found " + std::to_string(rest.shape(0)) + " x " + std::to_string(rest.shape(1)) +
+                            ", allowed: the shape of rows");
+    }
+  }
+  const int8_t* second = fine.is_none() ? nullptr : rest.data();
   const py::gil_scoped_release release;
-  return std::make_shared<SimilarityIndex>(matrix.data(), extent(matrix, 0), extent(matrix, 1), std::move(scale));
+  return std::make_shared<SimilarityIndex>(matrix.data(), second, extent(matrix, 0), extent(matrix, 1),
+                                           std::move(scale));
 }
 
 py::array_t<int8_t> rows_of(const SimilarityIndex& index) {
   py::array_t<int8_t> out({index.size(), index.dim()});
   index.rows(out.mutable_data());
+  return out;
+}
+
+py::object fine_of(const SimilarityIndex& index) {
+  if (!index.is_fine()) return py::none();
+  py::array_t<int8_t> out({index.size(), index.dim()});
+  index.fine(out.mutable_data());
   return out;
 }
 
@@ -61,7 +82,7 @@ py::array_t<float> similarities(const SimilarityIndex& index, py::handle embeddi
     index.read_queries(given.data() + q * index.dim(), q, 1, query);
     index.dots(query, dots.data());
     for (size_t i = 0; i < index.size(); ++i) {
-      *similarity++ = static_cast<float>(dots[i]) * index.scales()[i] * query.scales[0];
+      *similarity++ = static_cast<float>(dots[i]) * index.factors()[i] * query.scales[0];
     }
   }
   return out;
@@ -158,7 +179,8 @@ void bind_similarity(py::module_& module) {
   module.def("solve_strengths", &solve_strengths, py::arg("wins"), py::arg("start"));
 
   py::class_<SimilarityIndex, std::shared_ptr<SimilarityIndex>>(module, "SimilarityIndex")
-      .def(py::init(&make_index), py::arg("rows"), py::arg("scales"))
+      .def(py::init(&make_index), py::arg("rows"), py::arg("scales"), py::arg("fine") = py::none())
+      .def("fine", &fine_of)
       .def("rows", &rows_of)
       .def("scales",
            [](const SimilarityIndex& index) {

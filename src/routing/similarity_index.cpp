@@ -21,7 +21,12 @@ size_t round_up(size_t count, size_t unit) noexcept { return (count + unit - 1) 
 
 }  // namespace
 
-float quantise(const float* row, size_t dim, size_t index, int8_t* out) {
+int32_t fine_steps(size_t dim) noexcept {
+  constexpr size_t kMostSteps = 254;  // a half of them each way fits int8
+  return static_cast<int32_t>(std::clamp((size_t{1} << 17) / dim, size_t{1}, kMostSteps));
+}
+
+float quantise(const float* row, size_t dim, size_t index, int8_t* out, int8_t* fine) {
   double squares = 0;
   double largest = 0;
   for (size_t j = 0; j < dim; ++j) {
@@ -35,16 +40,22 @@ float quantise(const float* row, size_t dim, size_t index, int8_t* out) {
   }
   if (largest == 0) {
     std::fill_n(out, dim, int8_t{0});
+    if (fine != nullptr) std::fill_n(fine, dim, int8_t{0});
     return 0;
   }
   const double factor = static_cast<double>(kLargest) / largest;
+  const double steps = fine_steps(dim);
   for (size_t j = 0; j < dim; ++j) {
-    out[j] = static_cast<int8_t>(std::nearbyint(static_cast<double>(row[j]) * factor));
+    const double x = static_cast<double>(row[j]) * factor;
+    const double coarse = std::nearbyint(x);
+    out[j] = static_cast<int8_t>(coarse);
+    if (fine != nullptr) fine[j] = static_cast<int8_t>(std::nearbyint((x - coarse) * steps));
   }
   return static_cast<float>(largest / (static_cast<double>(kLargest) * std::sqrt(squares)));
 }
 
-SimilarityIndex::SimilarityIndex(const int8_t* rows, size_t count, size_t dim, std::vector<float> scales)
+SimilarityIndex::SimilarityIndex(const int8_t* rows, const int8_t* fine, size_t count, size_t dim,
+                                 std::vector<float> scales)
     : scales_(std::move(scales)), dim_(dim) {
   if (count == 0) throw InvalidArgument("rows: found none, allowed: 1 or more");
   if (dim_ == 0 || dim_ > kMostDimensions) {
@@ -60,15 +71,32 @@ SimilarityIndex::SimilarityIndex(const int8_t* rows, size_t count, size_t dim, s
     throw InvalidArgument("scales: found " + std::to_string(*bad) + " at row " + std::to_string(bad - scales_.begin()) +
                           ", allowed: 0, or a millionth to 1");
   }
-  blocks_.assign(stride() * groups() * kGroup, kOffset);
-  for (size_t i = 0; i < count; ++i) {
+  blocks_ = interleave(rows, "rows");
+  if (fine == nullptr) return;
+  fine_blocks_ = interleave(fine, "fine");
+  factors_ = scales_;
+  const auto steps = static_cast<float>(fine_steps(dim_));
+  for (float& factor : factors_) factor /= steps;
+}
+
+std::vector<uint8_t> SimilarityIndex::interleave(const int8_t* rows, const char* name) const {
+  std::vector<uint8_t> blocks(stride() * groups() * kGroup, kOffset);
+  for (size_t i = 0; i < size(); ++i) {
     for (size_t j = 0; j < dim_; ++j) {
       const int x = rows[i * dim_ + j];
       if (x == -kOffset) {
-        throw InvalidArgument("rows: found -128 at row " + std::to_string(i) + ", allowed: -127 to 127");
+        throw InvalidArgument(std::string(name) + ": found -128 at row " + std::to_string(i) +
+                              ", allowed: -127 to 127");
       }
-      blocks_[place(i, j)] = static_cast<uint8_t>(x + kOffset);
+      blocks[place(i, j)] = static_cast<uint8_t>(x + kOffset);
     }
+  }
+  return blocks;
+}
+
+void SimilarityIndex::deinterleave(const std::vector<uint8_t>& blocks, int8_t* out) const {
+  for (size_t i = 0; i < size(); ++i) {
+    for (size_t j = 0; j < dim_; ++j) out[i * dim_ + j] = static_cast<int8_t>(blocks[place(i, j)] - kOffset);
   }
 }
 
@@ -84,26 +112,36 @@ size_t SimilarityIndex::place(size_t row, size_t element) const noexcept {
 void SimilarityIndex::read_queries(const float* rows, size_t first, size_t count, QuantisedQueries& queries) const {
   const size_t width = groups() * kGroup;
   queries.rows.assign(count * width, 0);
-  queries.starts.resize(count);
+  queries.fine.assign(is_fine() ? count * width : 0, 0);
+  queries.starts.assign(count, 0);
+  queries.fine_starts.assign(is_fine() ? count : 0, 0);
   queries.scales.resize(count);
   for (size_t q = 0; q < count; ++q) {
     int8_t* query = queries.rows.data() + q * width;
-    queries.scales[q] = quantise(rows + q * dim_, dim_, first + q, query);
-    int32_t sum = 0;
-    for (size_t j = 0; j < dim_; ++j) sum += query[j];
-    queries.starts[q] = -kOffset * sum;
+    int8_t* fine = is_fine() ? queries.fine.data() + q * width : nullptr;
+    queries.scales[q] = quantise(rows + q * dim_, dim_, first + q, query, fine);
+    for (size_t j = 0; j < dim_; ++j) queries.starts[q] -= kOffset * query[j];
+    for (size_t j = 0; fine != nullptr && j < dim_; ++j) queries.fine_starts[q] -= kOffset * fine[j];
   }
 }
 
-void SimilarityIndex::dots(const QuantisedQueries& queries, int32_t* out) const {
-  active_kernels().dot_blocks_i8(blocks_.data(), stride() / kBlockRows, groups(), queries.rows.data(),
-                                 queries.starts.data(), queries.scales.size(), out, stride());
+void SimilarityIndex::multiply(const std::vector<uint8_t>& blocks, const std::vector<int8_t>& queries,
+                               const std::vector<int32_t>& starts, int32_t* out) const {
+  active_kernels().dot_blocks_i8(blocks.data(), stride() / kBlockRows, groups(), queries.data(), starts.data(),
+                                 starts.size(), out, stride());
 }
 
-void SimilarityIndex::rows(int8_t* out) const {
-  for (size_t i = 0; i < size(); ++i) {
-    for (size_t j = 0; j < dim_; ++j) out[i * dim_ + j] = static_cast<int8_t>(blocks_[place(i, j)] - kOffset);
-  }
+void SimilarityIndex::dots(QuantisedQueries& queries, int32_t* out) const {
+  multiply(blocks_, queries.rows, queries.starts, out);
+  if (!is_fine()) return;
+  // The product of the two fine parts is below what a step of either is off.
+  const size_t count = queries.starts.size() * stride();
+  const int32_t steps = fine_steps(dim_);
+  queries.crossed.resize(2 * count);
+  int32_t* crossed = queries.crossed.data();
+  multiply(blocks_, queries.fine, queries.fine_starts, crossed);
+  multiply(fine_blocks_, queries.rows, queries.starts, crossed + count);
+  for (size_t i = 0; i < count; ++i) out[i] = steps * out[i] + crossed[i] + crossed[count + i];
 }
 
 }  // namespace fastroute

@@ -118,11 +118,11 @@ double SimilarityWeighted::rate_of(const int32_t* dots, float query_scale, Simil
   const auto& kernels = active_kernels();
   const size_t prompts = index_->size();
   const auto scale = static_cast<double>(query_scale);
-  const auto best = static_cast<double>(kernels.max_scaled_i32(dots, index_->scales(), prompts));
+  const auto best = static_cast<double>(kernels.max_scaled_i32(dots, index_->factors(), prompts));
   if (constant_ || scale == 0 || (normalised_ && !(best > 0))) return global_rate_;
-  // dot * scale of its row is the similarity over the query's scale, which cancels where it is normalised.
+  // dot * factor of its row is the similarity over the query's scale, which cancels where it is normalised.
   const double factor = normalised_ ? exponent_ / best : exponent_ * scale;
-  kernels.similarity_weights(dots, index_->scales(), static_cast<float>(factor), static_cast<float>(-factor * best),
+  kernels.similarity_weights(dots, index_->factors(), static_cast<float>(factor), static_cast<float>(-factor * best),
                              prompts, workspace.weights.data());
   counts_->weigh(workspace.weights.data(), workspace.sums.data());
   select(workspace.sums.data(), counts_->sides(), sides_, workspace.wins);

@@ -12,7 +12,7 @@ from tests.reference.tiny_artifacts import MODELS, random_experts, random_weight
 
 import fastroute
 from fastroute.encoders import Encoder, load_encoder
-from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter, Router
+from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter, Router, SimilarityWeightedRouter
 
 
 class LengthEncoder:
@@ -25,6 +25,16 @@ class LengthEncoder:
     def embed(self, prompts: list[str]) -> NDArray[np.float32]:
         lengths = np.array([len(prompt) for prompt in prompts], np.float32).reshape(-1, 1)
         return np.tile(1 / (1 + lengths), (1, self.dim)) * np.arange(1, self.dim + 1, dtype=np.float32)
+
+
+class AngleEncoder(LengthEncoder):
+    """Another one: an embedding says by its direction how long a prompt is."""
+
+    name = "angle"
+
+    def embed(self, prompts: list[str]) -> NDArray[np.float32]:
+        angles = np.array([np.sqrt(len(prompt)) / 8 for prompt in prompts]).reshape(-1, 1)
+        return np.cos(angles * np.arange(1, self.dim + 1)).astype(np.float32)
 
 
 def battles() -> dict[str, list[str]]:
@@ -85,6 +95,18 @@ def saved_experts(encoder: Encoder, folder: Path) -> Router:
     return fastroute.load(folder)
 
 
+def ranked(encoder: Encoder, **settings: object) -> SimilarityWeightedRouter:
+    made = SimilarityWeightedRouter("large", "small", encoder=encoder, base=1e4, **settings)  # type: ignore[arg-type]
+    return made.fit(battles())
+
+
+def loaded_ranking(folder: Path, encoder: Path) -> SimilarityWeightedRouter:
+    ranked(load_encoder(encoder)).save(folder)
+    loaded = fastroute.load(folder)
+    assert isinstance(loaded, SimilarityWeightedRouter)
+    return loaded
+
+
 MakeRouter = Callable[[Path, Path], Router]
 ROUTERS: dict[str, MakeRouter] = {
     "mf built in": lambda _, __: fastroute.load("mf"),
@@ -93,6 +115,13 @@ ROUTERS: dict[str, MakeRouter] = {
     "mf fitted": lambda _, encoder: fitted(load_encoder(encoder)),
     "mf fitted and saved": lambda folder, encoder: loaded_from_saved(load_encoder(encoder), folder),
     "mf with a third party's encoder": lambda _, __: fitted(LengthEncoder()),
+    "sw_ranking loaded": loaded_ranking,
+    "sw_ranking of another pair": lambda folder, encoder: loaded_ranking(folder, encoder).with_models(
+        "medium", "large"
+    ),
+    "sw_ranking as RouteLLM": lambda _, encoder: ranked(load_encoder(encoder), compat="routellm"),
+    "sw_ranking with more battles": lambda folder, encoder: loaded_ranking(folder, encoder).with_battles(battles()),
+    "sw_ranking with a third party's encoder": lambda _, __: ranked(AngleEncoder()),
     "experts loaded": loaded_experts,
     "experts with gold": lambda folder, encoder: loaded_experts(folder, encoder, gold=True),
     "experts of another pair": lambda folder, encoder: loaded_experts(folder, encoder).with_models("medium", "tiny"),  # type: ignore[attr-defined]

@@ -47,17 +47,17 @@ struct World {
 std::unique_ptr<SimilarityWeighted> random_weighted(std::shared_ptr<const StaticEncoder> encoder, Random& random) {
   constexpr size_t kPrompts = 100, kTiers = 3;
   std::vector<float> rows = numbers(Kind::kOrdinary, kPrompts * kDim, random), scales(kPrompts);
-  std::vector<int8_t> quantised(rows.size());
+  std::vector<int8_t> quantised(rows.size()), fine(rows.size());
   std::vector<int64_t> offsets = {0};
   std::vector<uint16_t> cells;
   for (size_t i = 0; i < kPrompts; ++i) {
-    scales[i] = quantise(&rows[i * kDim], kDim, i, &quantised[i * kDim]);
+    scales[i] = quantise(&rows[i * kDim], kDim, i, &quantised[i * kDim], &fine[i * kDim]);
     cells.push_back(static_cast<uint16_t>(i % kTiers * (kTiers + 1) + (i % kTiers + 1 + i / kTiers % 2) % kTiers));
     offsets.push_back(static_cast<int64_t>(i + 1));
   }
   const std::vector<float> counts(kPrompts, 1.0F);
   return std::make_unique<SimilarityWeighted>(
-      std::make_shared<const SimilarityIndex>(quantised.data(), kPrompts, kDim, scales),
+      std::make_shared<const SimilarityIndex>(quantised.data(), fine.data(), kPrompts, kDim, scales),
       std::make_shared<const BattleCounts>(kTiers, offsets.data(), kPrompts, cells.data(), counts.data(), kPrompts),
       std::move(encoder), 0, 2, Temperature{100.0, true});
 }

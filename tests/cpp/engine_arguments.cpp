@@ -1,4 +1,5 @@
 // What the engine refuses, and the few values at the edge that it must take.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -184,20 +185,35 @@ long long check_domain_experts() {
 long long check_similarity_index() {
   const std::vector<int8_t> rows = {127, 1, -127, 0, 64, 64};
   const Floats scales = {0.007F, 0.007F, 0.01F};
-  const SimilarityIndex index(rows.data(), 3, 2, scales);
+  const SimilarityIndex index(rows.data(), nullptr, 3, 2, scales);
   CHECK(index.size() == 3 && index.dim() == 2 && index.stride() == 16);
   std::vector<int8_t> again(6);
   index.rows(again.data());
   CHECK(again == rows);
-  CHECK_THROWS(SimilarityIndex(rows.data(), 0, 2, {}), InvalidArgument);
-  CHECK_THROWS(SimilarityIndex(rows.data(), 3, 0, scales), InvalidArgument);
-  CHECK_THROWS(SimilarityIndex(rows.data(), 1, kMostDimensions + 1, {0.5F}), InvalidArgument);
-  CHECK_THROWS(SimilarityIndex(rows.data(), 3, 2, {0.5F, 0.5F}), InvalidArgument);
+  CHECK_THROWS(SimilarityIndex(rows.data(), nullptr, 0, 2, {}), InvalidArgument);
+  CHECK_THROWS(SimilarityIndex(rows.data(), nullptr, 3, 0, scales), InvalidArgument);
+  CHECK_THROWS(SimilarityIndex(rows.data(), nullptr, 1, kMostDimensions + 1, {0.5F}), InvalidArgument);
+  CHECK_THROWS(SimilarityIndex(rows.data(), nullptr, 3, 2, {0.5F, 0.5F}), InvalidArgument);
   for (const float bad : {kNaN, kInfinity, -0.5F, 1.5F, 1e-9F}) {
-    CHECK_THROWS(SimilarityIndex(rows.data(), 3, 2, {0.5F, 0.5F, bad}), InvalidArgument);
+    CHECK_THROWS(SimilarityIndex(rows.data(), nullptr, 3, 2, {0.5F, 0.5F, bad}), InvalidArgument);
   }
   const std::vector<int8_t> outside = {127, -128};
-  CHECK_THROWS(SimilarityIndex(outside.data(), 1, 2, {0.5F}), InvalidArgument);
+  CHECK_THROWS(SimilarityIndex(outside.data(), nullptr, 1, 2, {0.5F}), InvalidArgument);
+  CHECK_THROWS(SimilarityIndex(rows.data(), outside.data(), 1, 2, {0.5F}), InvalidArgument);
+  // The largest sums there are, in every number of dimensions: the fine parts must not overflow what the coarse fill.
+  for (const size_t dim : {1UL, 3UL, 520UL, 1536UL, 65536UL}) {
+    const Floats flat(dim, 1.0F);
+    std::vector<int8_t> coarse(dim), fine(dim);
+    const float scale = quantise(flat.data(), dim, 0, coarse.data(), fine.data());
+    std::ranges::fill(fine, static_cast<int8_t>(fine_steps(dim) / 2));
+    const SimilarityIndex largest(coarse.data(), fine.data(), 1, dim, {scale});
+    QuantisedQueries same;
+    largest.read_queries(flat.data(), 0, 1, same);
+    std::vector<int32_t> product(16);
+    largest.dots(same, product.data());
+    const float found = static_cast<float>(product[0]) * largest.factors()[0] * same.scales[0];
+    CHECK(std::abs(found - (1 + 0.5F / 127)) < 0.003F);
+  }
   QuantisedQueries queries;
   for (const float bad : {kNaN, kInfinity, -kInfinity}) {
     const float row[2] = {1, bad};
@@ -286,7 +302,7 @@ long long check_strengths() {
 
 long long check_similarity_weighted() {
   const std::vector<int8_t> rows = {127, 0, 0, 127};
-  const auto index = std::make_shared<const SimilarityIndex>(rows.data(), 2, 2, Floats(2, 1.0F / 127));
+  const auto index = std::make_shared<const SimilarityIndex>(rows.data(), nullptr, 2, 2, Floats(2, 1.0F / 127));
   const auto counted = [](std::vector<uint16_t> cells) {
     const int64_t offsets[] = {0, 1, static_cast<int64_t>(cells.size())};
     const Floats counts(cells.size(), 1.0F);
@@ -320,9 +336,10 @@ long long check_similarity_weighted() {
   for (const double bad : {0.5, 0.0, -1.0, 1e31, static_cast<double>(kNaN), static_cast<double>(kInfinity)}) {
     CHECK_THROWS(SimilarityWeighted(index, both, nullptr, 0, 1, {bad, true}), InvalidArgument);
   }
-  const auto other = std::make_shared<const SimilarityIndex>(rows.data(), 1, 4, Floats(1, 0.005F));
+  const auto other = std::make_shared<const SimilarityIndex>(rows.data(), nullptr, 1, 4, Floats(1, 0.005F));
   CHECK_THROWS(SimilarityWeighted(other, both, nullptr, 0, 1, {}), InvalidArgument);
-  const auto three = std::make_shared<const SimilarityIndex>(std::vector<int8_t>(6, 1).data(), 2, 3, Floats(2, 0.5F));
+  const auto three =
+      std::make_shared<const SimilarityIndex>(std::vector<int8_t>(6, 1).data(), nullptr, 2, 3, Floats(2, 0.5F));
   CHECK_THROWS(SimilarityWeighted(three, both, encoder(), 0, 1, {}), InvalidArgument);
   return 27;
 }

@@ -9,12 +9,13 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.reference.tiny_artifacts import random_experts, write_experts
 
 import fastroute
 from fastroute.encoders import load_encoder
-from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter
+from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter, SimilarityWeightedRouter
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,20 @@ def experts(tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Path)
     loaded = fastroute.load(folder)
     assert isinstance(loaded, ExpertsRouter)
     return loaded
+
+
+@pytest.fixture(scope="session")
+def ranking(tiny_encoder_folder: Path) -> SimilarityWeightedRouter:
+    rng = np.random.default_rng(0)
+    models = rng.permuted(np.tile(["large", "medium", "small"], (400, 1)), axis=1)[:, :2]
+    battles = {
+        "prompt": [f"prove that {i} is {'the sum ' * int(rng.integers(9))}" for i in range(400)],
+        "model_a": models[:, 0].tolist(),
+        "model_b": models[:, 1].tolist(),
+        "winner": rng.choice(["model_a", "model_b", "tie"], 400).tolist(),
+    }
+    router = SimilarityWeightedRouter("large", "small", encoder=load_encoder(tiny_encoder_folder), base=1e4)
+    return router.fit(battles)
 
 
 @pytest.fixture

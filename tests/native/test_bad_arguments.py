@@ -23,7 +23,7 @@ import fastroute
 from fastroute import _core
 from fastroute.encoders import load_encoder
 from fastroute.errors import FastrouteError, InvalidArgumentError, InvalidTypeError, UnknownModelError
-from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter
+from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter, SimilarityWeightedRouter
 
 DIM = 16
 Case = tuple[str, Any]
@@ -412,6 +412,39 @@ def test_experts(experts: ExpertsRouter) -> None:
     expected = (InvalidTypeError, UnknownModelError)
     check(lambda bad: experts.with_models(bad, "small"), models, named("strong"), expected)
     check(lambda bad: experts.with_models("large", bad), models, named("weak"), expected)
+
+
+def test_ranking(ranking: SimilarityWeightedRouter) -> None:
+    check(ranking.score, prompts(), named("prompts"), TYPE)
+    check(ranking.score_embeddings, EMBEDDINGS, named("embeddings"), ARGUMENT)
+    models = [*NONE, *MODEL]
+    expected = (InvalidTypeError, UnknownModelError)
+    check(lambda bad: ranking.with_models(bad, "small"), models, named("strong"), expected)
+    check(lambda bad: ranking.with_models("large", bad), models, named("weak"), expected)
+    counts = [case for case in COUNT if case[0] != "np.uint64"]
+    check(lambda bad: SimilarityWeightedRouter(tiers=bad), [*counts, ("65", 65)], named("tiers"), ARGUMENT)
+    numbers = [*NONE, *NEVER, *((name, bad) for name, bad in FRACTION if name not in TEMPERATURES), ("1e31", 1e31)]
+    check(lambda bad: SimilarityWeightedRouter(base=bad), numbers, named("base"), ARGUMENT)
+
+
+TEMPERATURES = ("above", "just above", "two", "percent", "np.int64")  # bases from 1 up
+
+
+def test_native_index() -> None:
+    rows, scales = np.ones((3, 4), np.int8), np.full(3, 0.1, np.float32)
+    bad_rows = [(name, bad) for name, bad in EMBEDDINGS if name != "dtype i1"]
+    check(lambda bad: _core.SimilarityIndex(bad, scales), bad_rows, named("rows"), ARGUMENT)
+    check(lambda bad: _core.SimilarityIndex(rows, bad), EMBEDDINGS, named("scales"), ARGUMENT)
+    finer = [case for case in bad_rows if case[0] != "None"]
+    check(lambda bad: _core.SimilarityIndex(rows, scales, bad), finer, named("fine"), ARGUMENT)
+    check(_core.SimilarityIndex(rows, scales).similarities, EMBEDDINGS, named("embeddings"), ARGUMENT)
+    offsets, cells, counts = np.array([0, 1]), np.array([1], np.uint16), np.ones(1, np.float32)
+    check(lambda bad: _core.BattleCounts(2, bad, cells, counts), EMBEDDINGS, named("offsets"), ARGUMENT)
+    check(lambda bad: _core.BattleCounts(2, offsets, bad, counts), EMBEDDINGS, named("cells"), ARGUMENT)
+    check(lambda bad: _core.BattleCounts(2, offsets, cells, bad), EMBEDDINGS, named("counts"), ARGUMENT)
+    check(lambda bad: _core.solve_strengths(bad, np.zeros(2)), EMBEDDINGS, named("wins"), ARGUMENT)
+    vectors = [(name, bad) for name, bad in EMBEDDINGS if name != "array of floats"]
+    check(lambda bad: _core.solve_strengths(np.zeros((2, 2)), bad), vectors, named("start"), ARGUMENT)
 
 
 def test_native_experts(experts: ExpertsRouter) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import fastroute
-from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter
+from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter, SimilarityWeightedRouter
 
 THREADS = [1, 2, 4, 8]
 TEXTS = st.lists(st.text(max_size=40) | st.sampled_from(["prove that", "the sum is", "[MASK]", ""]), max_size=12)
@@ -47,6 +47,23 @@ def test_texts_of_experts(experts: ExpertsRouter, texts: list[str], seed: int) -
         fastroute.set_num_threads(count)
         np.testing.assert_array_equal(experts.score(batch), scores[order % len(texts)] if texts else scores)
         np.testing.assert_array_equal(experts.gain(batch), gains[order % len(texts)] if texts else gains)
+
+
+@settings(deadline=None, max_examples=60)
+@given(texts=TEXTS, rows=ROWS, seed=st.integers(0, 2**32 - 1))
+def test_texts_and_embeddings_of_a_ranking(
+    ranking: SimilarityWeightedRouter, texts: list[str], rows: np.ndarray, seed: int
+) -> None:
+    alone = np.array([ranking.score(text) for text in texts], np.float32)
+    assert ((alone >= 0) & (alone <= 1)).all()
+    np.testing.assert_array_equal(ranking.score_embeddings(ranking.encoder.embed(texts)), alone)
+    each = np.array([ranking.score_embeddings(rows[i : i + 1])[0] for i in range(len(rows))], np.float32)
+    order = np.random.default_rng(seed).permutation(len(texts) * 20)
+    for count in THREADS:
+        fastroute.set_num_threads(count)
+        batch = [texts[i % len(texts)] for i in order]
+        np.testing.assert_array_equal(ranking.score(batch), alone[order % len(texts)] if texts else alone)
+        np.testing.assert_array_equal(ranking.score_embeddings(np.tile(rows, (10, 1))), np.tile(each, 10))
 
 
 @settings(deadline=None, max_examples=60)

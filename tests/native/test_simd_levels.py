@@ -39,6 +39,19 @@ HASHES = """
     found = experts.score(texts), experts.gain(texts)
     assert float(found[0].std()) > 0.001
     print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))
+    words = [" ".join(rng.choices("how prove sum of the story code why apples".split(), k=6)) for _ in range(300)]
+    pairs = [("large", "small") if i % 3 else ("small", "medium") for i in range(300)]
+    battles = {
+        "prompt": words,
+        "model_a": [a for a, _ in pairs],
+        "model_b": [b for _, b in pairs],
+        "winner": [rng.choice(["model_a", "model_b", "tie"]) for _ in words],
+    }
+    router = fastroute.routers.SimilarityWeightedRouter("large", "small", tiers=3).fit(battles)
+    rows = np.random.default_rng(1).standard_normal((70, router.encoder.dim)).astype(np.float32)
+    found = router.score(texts[::50]), router.score_embeddings(rows)
+    assert float(found[0].std()) > 0
+    print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))
 """
 
 

@@ -12,8 +12,8 @@ from fastroute.errors import DataError, InvalidArgumentError, UnknownModelError
 from fastroute.leaderboard.bootstrap import intervals, resampled_strengths
 from fastroute.leaderboard.groups import comparable_groups, reachable
 from fastroute.leaderboard.ratings import ELO_SCALE, strengths
-from fastroute.leaderboard.tiers import assign_tiers
 from fastroute.leaderboard.votes import Votes, votes_from_table
+from fastroute.training.tiers import assign_tiers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,6 +7,7 @@ from fastroute.routers.explanation import DomainShare, Explanation, FeatureEffec
 from fastroute.routers.matrix_factorization import MatrixFactorizationRouter
 from fastroute.routers.protocol import Router
 from fastroute.routers.random import RandomRouter
+from fastroute.routers.similarity_weighted import SimilarityWeightedRouter
 
 __all__ = [
     "DomainShare",
@@ -16,4 +17,5 @@ __all__ = [
     "MatrixFactorizationRouter",
     "RandomRouter",
     "Router",
+    "SimilarityWeightedRouter",
 ]

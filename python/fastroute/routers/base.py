@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from fastroute.training.battles import Prompted
+
 __all__ = [
     "KEPT",
     "STRONG",
@@ -39,6 +41,7 @@ __all__ = [
     "model_of",
     "names_of",
     "threshold_of",
+    "training_rows",
     "untrained",
     "weights_of",
 ]
@@ -319,3 +322,30 @@ def encoder_of(artifact: Artifact, given: Encoder | str | os.PathLike[str] | Non
             f"(sha256 {encoder.sha256})"
         )
     return encoder
+
+
+def training_rows(
+    encoder: Encoder | None, data: Prompted, embeddings: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32], Encoder | None]:
+    """Embeddings of the prompts to train on, (P, d), and the encoder that goes with them.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidArgumentError
+        Neither the encoder nor `embeddings` gives them, both do, or `embeddings` is no finite float32 matrix.
+    DataError
+        A row is outside the matrix.
+    """
+    from fastroute.training.battles import gather_embeddings
+
+    if data.prompts:
+        if embeddings is not None:
+            raise InvalidArgumentError("embeddings: the battles give prompts as text; give either of the two")
+        if encoder is None:
+            raise InvalidArgumentError("encoder: found None, needed to read the battles' prompts")
+        return encoder.embed(data.prompts), encoder
+    if embeddings is None:
+        raise InvalidArgumentError("embeddings: found None, needed since the battles give rows")
+    rows = gather_embeddings(data, embeddings)
+    # Text can't be read into embeddings of another kind.
+    return rows, encoder if encoder is not None and encoder.dim == rows.shape[1] else None

@@ -20,6 +20,7 @@ from fastroute.routers.base import (
     encoder_reference,
     model_index,
     names_of,
+    training_rows,
     untrained,
     weights_of,
 )
@@ -179,7 +180,7 @@ class MatrixFactorizationRouter(BaseRouter):
             data = battles_of_both(battles, outcomes, seed=self._settings["seed"])
         for argument, model in (("strong", self._strong), ("weak", self._weak)):
             model_index(data.models, model, argument)
-        rows = self._embeddings(data, embeddings)
+        rows, self._encoder = training_rows(self._encoder, data, embeddings)
         if isinstance(data, Scores):
             fitted = fit_outcome_factorization(rows, data, progress=progress, **self._settings)
         else:
@@ -391,19 +392,3 @@ class MatrixFactorizationRouter(BaseRouter):
         if self._model is None:
             raise untrained()
         return self._model
-
-    def _embeddings(self, battles: Battles | Scores, embeddings: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        from fastroute.training.battles import gather_embeddings
-
-        if battles.prompts:
-            if embeddings is not None:
-                raise InvalidArgumentError("embeddings: the battles give prompts as text; give either of the two")
-            if self._encoder is None:
-                raise InvalidArgumentError("encoder: found None, needed to read the battles' prompts")
-            return self._encoder.embed(battles.prompts)
-        if embeddings is None:
-            raise InvalidArgumentError("embeddings: found None, needed since the battles give rows")
-        rows = gather_embeddings(battles, embeddings)
-        if self._encoder is not None and self._encoder.dim != rows.shape[1]:
-            self._encoder = None  # text can't be read into embeddings of another kind
-        return rows

@@ -20,6 +20,7 @@ __all__ = [
     "Prompted",
     "balance_sources",
     "check_embeddings",
+    "fewer_prompts",
     "gather_embeddings",
     "held_out",
     "join_battles",
@@ -197,14 +198,48 @@ def mix_battles(preferences: Battles | None, outcomes: Battles | None, *, prefer
     return balance_sources(join_battles(preferences, outcomes), factors=factors)
 
 
+def fewer_prompts(battles: Battles, most: int, *, seed: int = 0) -> Battles:
+    """Keep the battles of at most so many prompts, drawn by their keys and the seed alone.
+
+    Raises
+    ------
+    InvalidArgumentError
+        `most` is below 1.
+    """
+    if most < 1:
+        raise InvalidArgumentError(f"most_prompts: {most} given; at least 1 is needed")
+    if len(battles.prompt_keys) <= most:
+        return battles
+    digests = [_digest(seed, key) for key in battles.prompt_keys]
+    kept = np.zeros(len(digests), np.bool_)
+    kept[sorted(range(len(digests)), key=digests.__getitem__)[:most]] = True
+    mine = kept[battles.prompt]
+    places = np.flatnonzero(kept)
+    return replace(
+        battles,
+        prompt_keys=tuple(battles.prompt_keys[place] for place in places),
+        prompts=tuple(battles.prompts[place] for place in places) if battles.prompts else (),
+        rows=battles.rows[places] if len(battles.rows) else battles.rows,
+        prompt=(np.cumsum(kept) - 1)[battles.prompt[mine]],
+        model_a=battles.model_a[mine],
+        model_b=battles.model_b[mine],
+        outcome=battles.outcome[mine],
+        weight=battles.weight[mine],
+        source=battles.source[mine],
+    )
+
+
 def held_out(prompt_keys: tuple[str, ...], fraction: float, seed: int) -> NDArray[np.bool_]:
     """Which prompts are kept for validation.
 
     A prompt's side depends on its key and the seed alone, so more data never moves a prompt across.
     """
     threshold = int(fraction * 2**64)
-    digests = (hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")) for key in prompt_keys)
-    return np.array([int.from_bytes(d.digest()[:8], "big") < threshold for d in digests], dtype=np.bool_)
+    return np.array([int.from_bytes(_digest(seed, key)[:8], "big") < threshold for key in prompt_keys], dtype=np.bool_)
+
+
+def _digest(seed: int, key: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
 
 
 def gather_embeddings(battles: Prompted, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ PREFERENCE_COLUMNS = ("model_a", "model_b", "winner", "prompt", "row", "prompt_i
 _WINNERS = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5}
 
 
-def battles_from_preferences(data: object, *, name: str = "preferences") -> Battles:
+def battles_from_preferences(data: object, *, name: str = "preferences", merge_repeats: bool = True) -> Battles:
     """Battles of a table of judgements.
 
     Rows whose `overlap` names an evaluation set are left out. Judgements of one pair on one prompt by one
@@ -37,6 +37,8 @@ def battles_from_preferences(data: object, *, name: str = "preferences") -> Batt
         is one of model_a, model_b, tie, "tie (bothbad)".
     name
         What errors call the table.
+    merge_repeats
+        False leaves every row a battle of its own, its models in the order of the row.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def battles_from_preferences(data: object, *, name: str = "preferences") -> Batt
         outcome=outcome[kept],
         dropped=dropped,
     )
-    return _merge_repeats(battles)
+    return _merge_repeats(battles) if merge_repeats else battles
 
 
 def outcomes_for_a(table: Table) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["bradley_terry", "right_answers"]
+__all__ = ["bradley_terry", "right_answers", "strengths_beside"]
 
 _STEPS = 50
 _TOLERANCE = 1e-10
@@ -58,6 +58,46 @@ def bradley_terry(
         cells += cells.T
         step = np.linalg.solve(np.diag(cells.sum(axis=1) + penalty) - cells, gradient)
         strength -= np.clip(step, -2, 2)
+        if np.abs(step).max(initial=0.0) < _TOLERANCE:
+            break
+    return strength
+
+
+def strengths_beside(
+    fixed: NDArray[np.float64],
+    model_a: NDArray[np.int64],
+    model_b: NDArray[np.int64],
+    outcome: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    *,
+    penalty: float = 1.0,
+) -> NDArray[np.float64]:
+    """Maximum a-posteriori strengths of further models, in logits, where those of some are known and stay.
+
+    Parameters
+    ----------
+    fixed
+        (K,) strengths; NaN for those sought.
+    model_a, model_b, outcome, weight, penalty
+        As in `bradley_terry`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (K,) float64.
+    """
+    sought = np.flatnonzero(np.isnan(fixed))
+    models = len(fixed)
+    strength = np.nan_to_num(fixed)
+    for _ in range(_STEPS):
+        win = 1 / (1 + np.exp(strength[model_b] - strength[model_a]))
+        slope, curve = weight * (win - outcome), weight * win * (1 - win)
+        gradient = np.bincount(model_a, slope, models) - np.bincount(model_b, slope, models) + penalty * strength
+        cells = np.bincount(model_a * models + model_b, curve, models * models).reshape(models, models)
+        cells += cells.T
+        hessian = np.diag(cells.sum(axis=1) + penalty) - cells
+        step = np.linalg.solve(hessian[np.ix_(sought, sought)], gradient[sought])
+        strength[sought] -= np.clip(step, -2, 2)
         if np.abs(step).max(initial=0.0) < _TOLERANCE:
             break
     return strength

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastroute.leaderboard.tiers import assign_tiers
+from fastroute.training.tiers import assign_tiers
 
 pytest.importorskip("scipy")
 from tests.reference.bradley_terry_reference import best_tiers

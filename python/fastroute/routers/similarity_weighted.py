@@ -1,0 +1,609 @@
+"""The similarity-weighted router: Elo ratings from the battles whose prompts are like the one at hand."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+import numpy as np
+
+from fastroute import _core
+from fastroute.artifact import ROUTER, Artifact, write_artifact
+from fastroute.encoders import Encoder, StaticEncoder, load_encoder
+from fastroute.encoders.static import DEFAULT_ENCODER
+from fastroute.errors import ArtifactCorruptError, EncoderMismatchError, InvalidArgumentError, InvalidTypeError
+from fastroute.policies import Threshold
+from fastroute.routers.base import (
+    STRONG,
+    WEAK,
+    BaseRouter,
+    encoder_of,
+    encoder_reference,
+    model_index,
+    names_of,
+    training_rows,
+    untrained,
+)
+from fastroute.routers.battle_index import (
+    INDEX_FILE,
+    MOST_TIERS,
+    BattleIndex,
+    embedding_keys,
+    index_battles,
+    join_indexes,
+    numbers_per_model,
+    read_index,
+    text_keys,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from fastroute.training.battles import Battles
+    from fastroute.training.progress import Progress
+
+__all__ = ["SimilarityWeightedRouter"]
+
+NORMALISERS = ("best", "none")
+COMPAT = ("routellm",)
+LARGEST_BASE = 1e30
+_MEAN_RATING = 1000.0
+_HELD_OUT = 0.1
+_MOST_HELD_OUT = 4000
+
+
+class SimilarityWeightedRouter(BaseRouter):
+    """Similarity-weighted Elo (RouteLLM, arXiv 2406.18665, section 4.1): battles on similar prompts weigh more.
+
+    With s_i the cosine similarity of a prompt to the prompt of battle i and m the largest of them, the battle weighs
+    ``base ** (s_i / m)``. Strengths of tiers of models maximise the likelihood of the weighted battles, ties half a
+    win each way, and the score is ``1 - 1 / (1 + 10 ** ((R_strong - R_weak) / 400))`` for the tiers of the pair. The
+    paper's further factor of 10 cancels in that fit.
+
+    Values at the edge, the same for every prompt: .5 for two models of one tier; 1 or 0 where chains of wins lead
+    only from one tier to the other. A prompt that is similar to none (m of 0 or less, such as one without tokens)
+    gets the win rate of all battles alike. No battle weighs less than 2 ** -40 times the most.
+
+    `fastroute.load` gives a trained one; `fit` trains one. A trained router never changes, but for `fit` and the
+    identity that `save` gives it, and any number of threads may use it at once.
+
+    Parameters
+    ----------
+    strong, weak
+        The models to route between.
+    encoder
+        Reads prompts: an encoder, its name or its path; the built-in one by default. None for a router of embeddings
+        alone.
+    tiers
+        Tiers of models with like ratings, at most; 1 to 64.
+    base
+        How much more the most similar battle weighs than one at a right angle; 1 to 1e30. RouteLLM has 10.
+    normaliser
+        "best": similarities are divided by the best one, as in RouteLLM. "none": the exponent is the similarity.
+    compat
+        "routellm" counts battles within a tier as RouteLLM's code does, which pulls the tier to 1000 points. None
+        leaves them out: they say nothing of tiers.
+    seed
+        Of the prompts held out for the threshold, and of the pairs drawn from outcomes.
+
+    Attributes
+    ----------
+    models_ : tuple of str
+        The K models it knows.
+    ratings_ : numpy.ndarray
+        (K,) float64, Elo points over all battles.
+    tiers_ : numpy.ndarray
+        (K,) int64, from 0 for the strongest.
+    """
+
+    kind: ClassVar[str] = "sw_ranking"
+
+    models_: tuple[str, ...]
+    ratings_: NDArray[np.float64]
+    tiers_: NDArray[np.int64]
+
+    def __init__(
+        self,
+        strong: str = STRONG,
+        weak: str = WEAK,
+        *,
+        encoder: Encoder | str | os.PathLike[str] | None = DEFAULT_ENCODER,
+        tiers: int = 10,
+        base: float = 10.0,
+        normaliser: str = "best",
+        compat: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._settings = _checked(tiers=tiers, base=base, normaliser=normaliser, compat=compat)
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+            raise InvalidTypeError(f"seed: found {type(seed).__name__}, allowed: an int")
+        self._seed = int(seed)
+        self._strong, self._weak = strong, weak
+        self._encoder = encoder if encoder is None or isinstance(encoder, Encoder) else load_encoder(encoder)
+        self._artifact = ""
+        self._threshold = Threshold(0.5)  # until fit chooses one
+        self._manifest: dict[str, Any] = {}
+        self._index: _core.SimilarityIndex | None = None
+        self._scorer: _core.SimilarityWeighted | None = None
+
+    def fit(
+        self,
+        battles: object = None,
+        *,
+        outcomes: object = None,
+        embeddings: NDArray[np.float32] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> SimilarityWeightedRouter:
+        """Index battles, outcomes as battles, or both.
+
+        Prompts that come more than once are one. The threshold becomes the one that sends half of a tenth of the
+        prompts to the strong model, scored without their battles.
+
+        Parameters
+        ----------
+        battles
+            A pyarrow table, pandas or polars frame or dictionary of columns with model_a, model_b, winner
+            (model_a, model_b or tie) and either prompt (text) or row (index into `embeddings`); or what
+            `fastroute.training` made of such tables. Judgements of one pair on one prompt by one source count as one
+            battle with their mean, unless compat is "routellm".
+        outcomes
+            Such a table with model, score (0 to 1, or true and false) and prompt or row: models that were scored on one
+            prompt fight by the difference.
+        embeddings
+            float32 (n, d), finite: needed where tables give rows. The router reads text only if its encoder has the
+            same d.
+        provenance
+            What the artifact is to say of its training: data with hashes and licences, the command.
+        progress
+            Called with (steps done, steps in all).
+
+        Returns
+        -------
+        SimilarityWeightedRouter
+            Itself.
+
+        Raises
+        ------
+        DataError
+            A column is missing, or holds what is not allowed.
+        UnknownModelError
+            `strong` or `weak` is in none of the tables.
+        InvalidTypeError, InvalidArgumentError
+            An argument has a type or value that is not allowed, or no chain of wins compares the two models' tiers.
+        """
+        from fastroute.training.battles import held_out
+        from fastroute.training.strengths import bradley_terry
+        from fastroute.training.tiers import assign_tiers
+
+        def tell(done: int) -> None:
+            if progress is not None:
+                progress(done, 4)
+
+        data = self._battles(battles, outcomes)
+        if not len(data):
+            raise InvalidArgumentError("battles: found none, needed to rate models")
+        for argument, model in (("strong", self._strong), ("weak", self._weak)):
+            model_index(data.models, model, argument)
+        tell(0)
+        rows, encoder = training_rows(self._encoder, data, embeddings)
+        quantised = _quantised(data, rows)
+        tell(1)
+        strengths = bradley_terry(len(data.models), data.model_a, data.model_b, data.outcome, data.weight, penalty=1.0)
+        ratings = _MEAN_RATING + 400 / math.log(10) * strengths
+        tiers = assign_tiers(ratings, self._settings["tiers"]) - 1
+        kept = ~held_out(data.prompt_keys, _HELD_OUT, self._seed)
+        other = type(self).__new__(type(self))  # complete, or not at all
+        other.__dict__.update(self.__dict__)
+        other._encoder, other.models_, other.ratings_, other.tiers_ = encoder, data.models, ratings, tiers
+        tell(2)
+        calibration, metrics, threshold = other._calibrate(data, rows, quantised, kept)
+        tell(3)
+        index, within = other._indexed(data, quantised)
+        other._hold(index)
+        other._complete()
+        other._threshold = Threshold(0.5 if threshold is None else other._shifted(*threshold))
+        other._manifest = {
+            "threshold": other.threshold,
+            "calibration": calibration,
+            "training": {
+                **(provenance or {}),
+                **data.counts(),
+                "prompts": len(index),
+                "battles_within_a_tier": within if self._settings["compat"] is None else "as RouteLLM counts them",
+                "sources": _sources(data),
+                "dropped_rows": data.dropped,
+            },
+            "metrics": metrics,
+        }
+        other._artifact = ""
+        self.__dict__.update(other.__dict__)
+        tell(4)
+        return self
+
+    def with_battles(
+        self,
+        battles: object = None,
+        *,
+        outcomes: object = None,
+        embeddings: NDArray[np.float32] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> SimilarityWeightedRouter:
+        """Return a router that knows further battles besides; those it has, its tiers and its threshold stay.
+
+        A model that it does not know joins the tier whose mean rating is next to its own, from its battles against
+        those that it does.
+
+        Parameters
+        ----------
+        battles, outcomes, embeddings
+            As `fit` takes them. Each counts 1 on average, as those that are there do.
+        provenance
+            What the artifact is to say of them.
+
+        Raises
+        ------
+        DataError, InvalidTypeError, InvalidArgumentError
+            As `fit` raises them; also where embeddings have other dimensions than the index.
+        """
+        index, _ = self._trained()
+        data = self._battles(battles, outcomes)
+        if not len(data):
+            raise InvalidArgumentError("battles: found none, needed to add some")
+        rows, encoder = training_rows(self._encoder, data, embeddings)
+        if rows.shape[1] != index.dim:
+            raise InvalidArgumentError(f"embeddings: found {rows.shape[1]} columns, allowed: {index.dim}")
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._encoder = encoder
+        other._welcome(data)
+        joined, within = other._indexed(data, _quantised(data, rows))
+        joined = join_indexes(self._stored(), joined)
+        other._hold(joined)
+        other._complete()
+        training = dict(self._manifest.get("training", {}))
+        added = {
+            **(provenance or {}),
+            **data.counts(),
+            "battles_within_a_tier": within,
+            "sources": _sources(data),
+            "dropped_rows": data.dropped,
+        }
+        training |= {"prompts": len(joined), "appended": [*training.get("appended", []), added]}
+        other._manifest = {**self._manifest, "training": training}
+        other._artifact = ""
+        return other
+
+    @classmethod
+    def from_artifact(
+        cls,
+        artifact: Artifact,
+        *,
+        strong: str | None = None,
+        weak: str | None = None,
+        encoder: Encoder | str | os.PathLike[str] | None = None,
+    ) -> SimilarityWeightedRouter:
+        """Make a router of a verified artifact; `fastroute.load` calls this."""
+        manifest = artifact.manifest
+        router = cls.__new__(cls)
+        router.models_ = names_of(artifact, "models", fewest=2)
+        router._settings = _settings_of(artifact)
+        router._seed = 0
+        router.tiers_ = numbers_per_model(artifact, "tiers", router.models_, np.int64)
+        router.ratings_ = numbers_per_model(artifact, "ratings", router.models_, np.float64)
+        router._encoder = encoder_of(artifact, encoder)
+        index = read_index(artifact)
+        try:
+            router._hold(index)
+        except InvalidArgumentError as error:
+            raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
+        router._restore(artifact, strong=strong, weak=weak)
+        if (router._strong, router._weak) != (manifest.get("strong"), manifest.get("weak")):
+            router._forget_calibration()
+        return router
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """How battles between the two tiers went that the index did not hold while its threshold was chosen."""
+        return dict(self._manifest.get("metrics", {}))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models it knows: any two can be a pair."""
+        self._trained()
+        return self.models_
+
+    @property
+    def prompts(self) -> int:
+        """How many distinct prompts its index has."""
+        return self._trained()[0].size
+
+    @property
+    def base(self) -> float:
+        """How much more the most similar battle weighs than one at a right angle."""
+        return float(self._settings["base"])
+
+    @property
+    def normaliser(self) -> str:
+        """What similarities are divided by: "best" or "none"."""
+        return str(self._settings["normaliser"])
+
+    @property
+    def compat(self) -> str | None:
+        """Whose way of counting battles within a tier it has: "routellm", or None for leaving them out."""
+        compat: str | None = self._settings["compat"]
+        return compat
+
+    @overload
+    def score(self, prompts: str) -> float: ...
+    @overload
+    def score(self, prompts: Iterable[str]) -> NDArray[np.float32]: ...
+    def score(self, prompts: str | Iterable[str]) -> float | NDArray[np.float32]:
+        """Score prompts: the win rate of the strong model's tier against the weak one's.
+
+        A single prompt takes one pass over the index on one thread; up to 64 of a batch share one, and batches use
+        `fastroute.info().threads` threads, all without the GIL. A prompt scores the same bits alone and in a batch, on
+        any number of threads and any machine.
+
+        Parameters
+        ----------
+        prompts
+            One prompt, or an iterable of n.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            In [0, 1]; float32 (n,) for an iterable.
+
+        Raises
+        ------
+        InvalidTypeError
+            `prompts` is neither a str nor an iterable of str; the first bad index is named.
+        FastrouteError
+            The fit of a prompt does not converge, which no battles are known to bring about.
+        """
+        if self._scorer is None:
+            raise untrained()
+        if self._encoder is None or isinstance(self._encoder, StaticEncoder):
+            return self._scorer.score(prompts)
+        if isinstance(prompts, str):
+            return float(self._scorer.score_embeddings(self._encoder.embed([prompts]))[0])
+        return self._scorer.score_embeddings(self._encoder.embed(prompts))
+
+    def score_embeddings(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score embeddings of this router's encoder.
+
+        Parameters
+        ----------
+        embeddings
+            float32 (n, d), C-contiguous, finite, of any length.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (n,), bit for bit what `score` gives for the texts.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            Not such an array; a NaN or Inf is named by row.
+        """
+        if self._scorer is None:
+            raise untrained()
+        return self._scorer.score_embeddings(embeddings)
+
+    def with_models(self, strong: str, weak: str) -> SimilarityWeightedRouter:
+        """Return a router for another pair of its models, on the same index.
+
+        A threshold holds for the pair that it was calibrated on. For another one it becomes .5: the strong model
+        answers what it is expected to win more often than lose.
+
+        Raises
+        ------
+        UnknownModelError
+            Names the nearest models that it knows.
+        InvalidArgumentError
+            No chain of wins compares the two models' tiers.
+        """
+        self._trained()
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._strong, other._weak = strong, weak
+        other._complete()
+        if (strong, weak) != (self._strong, self._weak):
+            other._forget_calibration()
+        return other
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write the router to a folder, whole or not at all, and return its SHA-256.
+
+        An artifact that is already there is replaced. The encoder is bundled unless it is a built-in one.
+
+        Raises
+        ------
+        ArtifactError
+            `path` holds something else, or can't be written; then it is as it was.
+        """
+        index = self._stored()
+        reference, files = encoder_reference(self._encoder)
+        manifest = {
+            "kind": self.kind,
+            "name": self.kind,
+            "models": list(self.models_),
+            "tiers": self.tiers_.tolist(),
+            "ratings": self.ratings_.tolist(),
+            "strong": self._strong,
+            "weak": self._weak,
+            "base": self._settings["base"],
+            "normaliser": self._settings["normaliser"],
+            "compat": self._settings["compat"],
+            "encoder": reference,
+            **self._manifest,
+        }
+        files[INDEX_FILE] = index.encoded()
+        self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
+        return self._artifact
+
+    def _battles(self, battles: object, outcomes: object) -> Battles:
+        from fastroute.training.battles import Battles
+        from fastroute.training.preferences import battles_from_preferences
+        from fastroute.training.together import battles_of_both
+
+        if self._settings["compat"] is not None and battles is not None and not isinstance(battles, Battles):
+            # RouteLLM counts every row, and tells side a from side b.
+            battles = battles_from_preferences(battles, name="battles", merge_repeats=False)
+        return battles_of_both(battles, outcomes, seed=self._seed)
+
+    def _indexed(
+        self, data: Battles, quantised: BattleIndex, kept: NDArray[np.bool_] | None = None
+    ) -> tuple[BattleIndex, int]:
+        place = {model: int(tier) for model, tier in zip(self.models_, self.tiers_, strict=True)}
+        return index_battles(
+            data,
+            quantised,
+            np.array([place[model] for model in data.models], np.int64),
+            tiers=int(self.tiers_.max()) + 1,
+            compat=self._settings["compat"],
+            kept=kept,
+        )
+
+    def _hold(self, index: BattleIndex) -> None:
+        """Build the native index. Of the rows, only the engine's copy is kept."""
+        if not len(index):
+            raise InvalidArgumentError("battles: found none between two tiers, needed to compare them")
+        self._index, self._counts = index.native(int(self.tiers_.max()) + 1)
+        self._rest = {name: getattr(index, name) for name in ("keys", "lengths", "cells", "counts")}
+
+    def _complete(self) -> None:
+        """Build the native side for the pair."""
+        index, counts = self._trained()
+        if self._encoder is not None and self._encoder.dim != index.dim:
+            raise EncoderMismatchError(
+                f"encoder: {self._encoder.name!r} gives {self._encoder.dim} dimensions, the index has {index.dim}"
+            )
+        pair = [
+            model_index(self.models_, model, role) for role, model in (("strong", self._strong), ("weak", self._weak))
+        ]
+        if pair[0] == pair[1]:
+            raise InvalidArgumentError(f"strong, weak: found {self._strong!r} for both, allowed: two models")
+        self._scorer = _core.SimilarityWeighted(
+            index,
+            counts,
+            self._encoder.native if isinstance(self._encoder, StaticEncoder) else None,
+            strong=int(self.tiers_[pair[0]]),
+            weak=int(self.tiers_[pair[1]]),
+            base=self._settings["base"],
+            normalised=self._settings["normaliser"] == "best",
+        )
+
+    def _stored(self) -> BattleIndex:
+        index, _ = self._trained()
+        return BattleIndex(rows=index.rows(), fine=index.fine(), scales=index.scales(), **self._rest)
+
+    def _trained(self) -> tuple[_core.SimilarityIndex, _core.BattleCounts]:
+        if self._index is None:
+            raise untrained()
+        return self._index, self._counts
+
+    def _forget_calibration(self) -> None:
+        self._threshold = Threshold(0.5)
+        kept = {key: value for key, value in self._manifest.items() if key != "calibration"}
+        self._manifest = kept | {"threshold": self.threshold}
+
+    def _calibrate(
+        self, data: Battles, rows: NDArray[np.float32], quantised: BattleIndex, kept: NDArray[np.bool_]
+    ) -> tuple[dict[str, Any], dict[str, Any], tuple[float, float] | None]:
+        """Score prompts that the index does not hold, and see how their battles went.
+
+        Returns
+        -------
+        tuple
+            What the artifact says of it, how battles went, and the median score with the win rate of all battles alike.
+        """
+        from fastroute.training.held_out_battles import held_out_metrics
+
+        asked = np.flatnonzero(~kept)[:_MOST_HELD_OUT]
+        try:
+            self._hold(self._indexed(data, quantised, kept)[0])
+            self._complete()
+        except InvalidArgumentError:
+            return {}, {}, None  # too few battles to do without some; the whole index says whether they are enough
+        if not len(asked) or self._scorer is None:
+            return {}, {}, None
+        scores = self.score_embeddings(np.ascontiguousarray(rows[asked]))
+        median = float(np.median(scores)), self._scorer.global_rate
+        calibration = {"strong_fraction": 0.5, "prompts": len(asked), "on": "held-out training prompts"}
+        score_of = np.full(len(data.prompt_keys), np.nan)
+        score_of[asked] = scores
+        strong, weak = (int(self.tiers_[self.models_.index(model)]) for model in (self._strong, self._weak))
+        return calibration, held_out_metrics(data, self.tiers_, score_of, strong=strong, weak=weak), median
+
+    def _shifted(self, score: float, global_rate: float) -> float:
+        """Move a score by what the win rate of all battles alike moved, in odds, since another index gave it.
+
+        Scores lie close together where the base is low: closer than the held-out battles move all of them.
+        """
+        assert self._scorer is not None
+        now, then = self._scorer.global_rate, global_rate
+        if not (0 < score < 1 and 0 < now < 1 and 0 < then < 1):
+            return score
+        odds = score / (1 - score) * (now / (1 - now)) / (then / (1 - then))
+        return odds / (1 + odds)
+
+    def _welcome(self, data: Battles) -> None:
+        """Give a rating and a tier to models that are new."""
+        from fastroute.training.strengths import strengths_beside
+
+        new = [model for model in data.models if model not in self.models_]
+        if not new:
+            return
+        known = dict(zip(self.models_, (self.ratings_ - _MEAN_RATING) * math.log(10) / 400, strict=True))
+        fixed = np.array([known.get(model, np.nan) for model in data.models])
+        fitted = strengths_beside(fixed, data.model_a, data.model_b, data.outcome, data.weight)
+        ratings = _MEAN_RATING + 400 / math.log(10) * fitted[np.isnan(fixed)]
+        means = np.array([self.ratings_[self.tiers_ == tier].mean() for tier in range(int(self.tiers_.max()) + 1)])
+        self.models_ = (*self.models_, *new)
+        self.ratings_ = np.concatenate([self.ratings_, ratings])
+        self.tiers_ = np.concatenate([self.tiers_, np.abs(ratings[:, None] - means).argmin(axis=1)])
+
+
+def _quantised(data: Battles, rows: NDArray[np.float32]) -> BattleIndex:
+    """Prompts of battles without their cells."""
+    quantised, fine, scales = _core.quantise_rows(np.ascontiguousarray(rows))
+    keys = text_keys(data.prompt_keys) if data.prompts else embedding_keys(rows)
+    none = np.zeros(0, np.uint16)
+    return BattleIndex(quantised, fine, scales, keys, none, none, np.zeros(0, np.float32))
+
+
+def _sources(data: Battles) -> dict[str, int]:
+    return dict(zip(data.sources, np.bincount(data.source, minlength=len(data.sources)).tolist(), strict=True))
+
+
+def _checked(*, tiers: object, base: object, normaliser: object, compat: object) -> dict[str, Any]:
+    if isinstance(tiers, bool) or not isinstance(tiers, (int, np.integer)):
+        raise InvalidTypeError(f"tiers: found {type(tiers).__name__}, allowed: an int")
+    if not 1 <= tiers <= MOST_TIERS:
+        shown = tiers if abs(tiers) < 1 << 64 else "an int of many digits"
+        raise InvalidArgumentError(f"tiers: found {shown}, allowed: 1 to {MOST_TIERS}")
+    if isinstance(base, bool) or not isinstance(base, (int, float, np.integer, np.floating)):
+        raise InvalidTypeError(f"base: found {type(base).__name__}, allowed: a number")
+    if not 1 <= base <= LARGEST_BASE:
+        found = "an int of many digits" if isinstance(base, int) and abs(base) >= 1 << 64 else base
+        raise InvalidArgumentError(f"base: found {found}, allowed: 1 to {LARGEST_BASE:g}")
+    if normaliser not in NORMALISERS:
+        raise InvalidArgumentError(f"normaliser: found {normaliser!r}, allowed: {', '.join(NORMALISERS)}")
+    if compat is not None and compat not in COMPAT:
+        raise InvalidArgumentError(f"compat: found {compat!r}, allowed: None, {', '.join(COMPAT)}")
+    return {"tiers": int(tiers), "base": float(base), "normaliser": normaliser, "compat": compat}
+
+
+def _settings_of(artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    given = {name: manifest.get(name) for name in ("base", "normaliser", "compat")}
+    try:
+        return _checked(tiers=MOST_TIERS, **given)
+    except (InvalidArgumentError, InvalidTypeError) as error:
+        raise ArtifactCorruptError(f"{artifact.path}: {error}") from error

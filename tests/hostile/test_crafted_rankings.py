@@ -1,0 +1,134 @@
+"""Artifacts of similarity-weighted routers that are sealed and wrong: each is refused with the file or member named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastroute
+from fastroute.artifact import ROUTER, safetensors, write_artifact
+from fastroute.errors import ArtifactCorruptError
+
+GOOD: dict[str, np.ndarray] = {
+    "rows": np.array([[127, 0], [0, 127], [90, 90]], np.int8),
+    "scales": np.array([1 / 127, 1 / 127, 1 / 127], np.float32),
+    "keys": np.array([5, 6, 7], np.uint64),
+    "lengths": np.array([1, 1, 2], np.uint16),
+    "cells": np.array([1, 3, 1, 3], np.uint16),
+    "counts": np.array([1.0, 2.0, 0.5, 0.5], np.float32),
+}
+
+
+def write(folder: Path, changes: dict[str, Any] | None = None, **manifest: Any) -> Path:
+    tensors = {**GOOD, **(changes or {})}
+    values = {
+        "kind": "sw_ranking",
+        "name": "tiny-ranking",
+        "models": ["large", "medium", "small"],
+        "tiers": [0, 1, 1],
+        "ratings": [1100.0, 1000, 900.5],
+        "strong": "large",
+        "weak": "small",
+        "base": 10,
+        "normaliser": "best",
+        "compat": None,
+        "encoder": None,
+        "threshold": 0.5,
+        **manifest,
+    }
+    files = {"index.safetensors": safetensors.encode({k: v for k, v in tensors.items() if v is not None})}
+    write_artifact(folder, format=ROUTER, manifest=values, files=files)
+    return folder
+
+
+def test_the_sound_one_loads(tmp_path: Path) -> None:
+    router = fastroute.load(write(tmp_path / "it"))
+    scores = router.score_embeddings(np.eye(2, dtype=np.float32))
+    assert scores[0] > scores[1]
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "says"),
+    [
+        ("models", ["large"], "models lists 1 names"),
+        ("models", ["large", "large", "small"], "models lists 3 names"),
+        ("tiers", None, "tiers: 3 numbers are needed"),
+        ("tiers", [0, 1], "tiers: 3 numbers are needed"),
+        ("tiers", [0, 1, 1.0], "tiers: 3 numbers are needed"),
+        ("tiers", [0, 1, True], "tiers: 3 numbers are needed"),
+        ("tiers", [0, 1, "1"], "tiers: 3 numbers are needed"),
+        ("tiers", [0, 1, -1], "tiers: a number is not from 0 to 63"),
+        ("tiers", [0, 1, 64], "tiers: a number is not from 0 to 63"),
+        ("tiers", [0, 1, 10**12], "tiers: 3 numbers are needed"),
+        ("tiers", [0, 0, 0], "cells: found 3 at prompt 1"),
+        ("tiers", [0, 1, 2], "which no chain of wins compares"),
+        ("ratings", {}, "ratings: 3 numbers are needed"),
+        ("ratings", [1.0, 2.0, "3"], "ratings: 3 numbers are needed"),
+        ("ratings", [1.0, 2.0, 1e300], "ratings: 3 numbers are needed"),
+        ("base", None, "base: found NoneType"),
+        ("base", "10", "base: found str"),
+        ("base", True, "base: found bool"),
+        ("base", 0.5, "base: found 0.5"),
+        ("base", 1e31, "base: found 1e\\+31"),
+        ("normaliser", "max", "normaliser: found 'max'"),
+        ("normaliser", None, "normaliser: found None"),
+        ("normaliser", ["best"], "normaliser: found"),
+        ("compat", "other", "compat: found 'other'"),
+        ("compat", {}, "compat: found {}"),
+        ("strong", "nobody", "strong: found 'nobody'"),
+        ("weak", "large", "strong, weak: found 'large' for both"),
+        ("threshold", 2, "threshold: found 2"),
+    ],
+)
+def test_members_of_the_manifest(member: str, value: object, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactCorruptError, match=says) as caught:
+        fastroute.load(write(tmp_path / "it", **{member: value}))
+    assert str(tmp_path / "it") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "value", "says"),
+    [
+        ("rows", np.full((3, 2), -128, np.int8), "rows: found -128"),
+        ("rows", GOOD["rows"].astype(np.uint8), "tensor 'rows' is uint8"),
+        ("rows", np.zeros((3, 0), np.int8), "rows: found 0 columns"),
+        ("fine", np.full((3, 2), -128, np.int8), "fine: found -128"),
+        ("fine", np.zeros((3, 3), np.int8), "tensor 'fine' is int8 of shape"),
+        ("fine", np.zeros((3, 2), np.float32), "tensor 'fine' is float32"),
+        ("scales", np.array([0.5, -0.5, 0.5], np.float32), "scales: found -0.5"),
+        ("scales", np.array([0.5, 0.5, 2], np.float32), "scales: found 2"),
+        ("scales", np.array([0.5, 0.5, 1e-20], np.float32), "scales: found"),
+        ("scales", np.ones(2, np.float32), "tensor 'scales' is float32 of shape"),
+        ("keys", np.array([5, 6, 5], np.uint64), "tensor 'keys' has a number twice"),
+        ("lengths", np.array([1, 1, 3], np.uint16), "offsets: found"),
+        ("lengths", np.array([1, 1, 1], np.uint16), "offsets: found"),
+        ("cells", np.array([1, 3, 1, 9], np.uint16), "cells: found 9 at prompt 2"),
+        ("cells", np.array([1, 3, 1, 4], np.uint16), "cells: found 4 at prompt 2"),
+        ("cells", np.array([1, 3, 1, 1], np.uint16), "cells: found 1 at prompt 2"),
+        ("counts", np.array([1, 1, 1, 0], np.float32), "counts: found 0"),
+        ("counts", np.array([1, 1, 1, -1], np.float32), "counts: found -1"),
+        ("counts", np.ones(3, np.float32), "tensor 'counts' is float32 of shape"),
+    ],
+)
+def test_tensors(tensor: str, value: np.ndarray, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactCorruptError, match=says) as caught:
+        fastroute.load(write(tmp_path / "it", {tensor: value}))
+    assert str(tmp_path / "it") in str(caught.value)
+
+
+@pytest.mark.parametrize("tensor", list(GOOD))
+def test_missing_and_misshapen_tensors(tensor: str, tmp_path: Path) -> None:
+    good = GOOD[tensor]
+    for number, bad in enumerate([None, good.astype(np.float64), good[None], good[:-1], good[:0]]):
+        axis = {"rows": "scales|rows", "cells": "counts|cells"}  # the next one with that axis disagrees
+        with pytest.raises(ArtifactCorruptError, match=axis.get(tensor, tensor)):
+            fastroute.load(write(tmp_path / str(number), {tensor: bad}))
+
+
+def test_an_index_without_prompts(tmp_path: Path) -> None:
+    nothing = {name: values[:0] for name, values in GOOD.items()}
+    with pytest.raises(ArtifactCorruptError, match="battles: found none"):
+        fastroute.load(write(tmp_path / "it", nothing))

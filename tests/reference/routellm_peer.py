@@ -1,0 +1,203 @@
+"""RouteLLM's own similarity-weighted router, in a process and an environment of its own.
+
+``FASTROUTE_ROUTELLM_PYTHON`` names a Python that has it; ``pip install routellm==0.2.0 torch==2.13.0`` makes one.
+Replaced are the two things that need a network, the download of battles and the call for an embedding; everything
+between them is RouteLLM's. This file is both sides: the tests import it, the other Python runs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tests.reference.battle_sets import BattleSet
+    from typing_extensions import Self
+
+VARIABLE = "FASTROUTE_ROUTELLM_PYTHON"
+WITHOUT = f"{VARIABLE} does not name a Python that has routellm"
+
+_SURROUNDINGS = {
+    "OPENAI_API_KEY": "unused",  # asked for when RouteLLM is imported
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+}
+
+
+class RouteLLMError(RuntimeError):
+    """RouteLLM raised what the message says."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What RouteLLM made of the battles."""
+
+    rating: dict[str, float]
+    tier: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A win rate, and the seconds `calculate_strong_win_rate` took."""
+
+    score: float
+    seconds: float
+
+
+class RouteLLM:
+    """A RouteLLM to put questions to, as a context manager."""
+
+    def __init__(self, python: str) -> None:
+        self._python = python
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opened:
+            self._folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+            self._log = opened.enter_context((self._folder / "stderr").open("w+"))
+            self._process = opened.enter_context(
+                subprocess.Popen(
+                    [self._python, "-I", str(Path(__file__).resolve())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._log,
+                    text=True,
+                    env={**os.environ, **_SURROUNDINGS},
+                )
+            )
+            self.versions: dict[str, str] = self._ask({"do": "versions"})
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()  # the process ends with its questions
+
+    def load(self, battles: BattleSet, *, tiers: int = 10) -> Loaded:
+        """Hand over the battles; `battles.tier` is not: RouteLLM makes its own."""
+        path = self._folder / "battles.npz"
+        columns = battles.columns()
+        np.savez(
+            path,
+            embeddings=battles.embeddings,
+            queries=battles.queries,
+            **{name: np.asarray(columns[name]) for name in ("model_a", "model_b", "winner", "row")},
+        )
+        question = {"do": "load", "path": str(path), "tiers": tiers, "strong": battles.strong, "weak": battles.weak}
+        try:
+            return Loaded(**self._ask(question))
+        finally:
+            path.unlink()
+
+    def score(self, query: int) -> Answer:
+        """Win rate of the strong model for the query of this index."""
+        return Answer(**self._ask({"do": "score", "query": query}))
+
+    def tiers_of(self, ratings: dict[str, float], count: int) -> dict[str, int]:
+        """RouteLLM's `compute_tiers`; ratings from the highest down."""
+        tiers: dict[str, int] = self._ask({"do": "tiers", "ratings": ratings, "count": count})
+        return tiers
+
+    def _ask(self, question: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        line = ""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        if not line:
+            self._log.seek(0)
+            raise RuntimeError(f"{self._python} ended: {self._log.read()[-2000:]}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RouteLLMError(answer["error"])
+        return answer["value"]
+
+
+class _Answerer:
+    """The other side: answers questions with what RouteLLM says."""
+
+    def __init__(self) -> None:
+        from routellm.routers import routers
+
+        self._routers = routers
+        routers.OPENAI_CLIENT = SimpleNamespace(embeddings=SimpleNamespace(create=self._embedding))
+        routers.load_dataset = self._dataset
+
+    def versions(self) -> dict[str, str]:
+        from importlib.metadata import version
+
+        return {name: version(name) for name in ("routellm", "scikit-learn", "numpy", "pandas")}
+
+    def load(self, path: str, tiers: int, strong: str, weak: str) -> dict[str, Any]:
+        with np.load(path) as arrays:
+            self._arrays = dict(arrays)
+        self._router = self._routers.SWRankingRouter(["battles"], ["embeddings"], strong, weak, num_tiers=tiers)
+        del self._arrays["embeddings"]
+        return {"rating": self._rating, "tier": self._router.model2tier}
+
+    def score(self, query: int) -> dict[str, float]:
+        self._query = self._arrays["queries"][query].astype(np.float64).tolist()  # a list, as the API returns
+        start = time.perf_counter()
+        score = self._router.calculate_strong_win_rate("")
+        return {"score": float(score), "seconds": time.perf_counter() - start}
+
+    def tiers(self, ratings: dict[str, float], count: int) -> dict[str, int]:
+        import pandas as pd
+
+        tiers: dict[str, int] = self._routers.compute_tiers(pd.Series(ratings), num_tiers=count)
+        return tiers
+
+    def _embedding(self, **_: Any) -> Any:
+        return SimpleNamespace(data=[SimpleNamespace(embedding=self._query)])
+
+    def _dataset(self, name: str, **_: Any) -> Any:
+        from datasets import Dataset
+
+        a = self._arrays
+        if name == "embeddings":
+            # float64, as its lists of Python floats become
+            embeddings = a["embeddings"].astype(np.float64)[a["row"]]
+            return SimpleNamespace(to_dict=lambda: {"embeddings": embeddings})
+        prompts = [json.dumps([f"the prompt of row {row}"]) for row in a["row"]]
+        flags = {f"winner_{side}": (a["winner"] == side).astype(int) for side in ("model_a", "model_b")}
+        return Dataset.from_dict({"prompt": prompts, "model_a": a["model_a"], "model_b": a["model_b"], **flags})
+
+    @property
+    def _rating(self) -> dict[str, float]:
+        """Global ratings, which the router makes and does not keep."""
+        import pandas as pd
+
+        a = self._arrays
+        frame = pd.DataFrame({name: a[name] for name in ("model_a", "model_b", "winner")})
+        return {name: float(value) for name, value in self._routers.compute_elo_mle_with_tie(frame).items()}
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"value": getattr(self, question.pop("do"))(**question)}
+        except Exception as error:  # noqa: BLE001  whatever it is, it is RouteLLM's answer
+            return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _serve(questions: IO[str], answers: IO[str]) -> None:
+    answerer = _Answerer()
+    for line in questions:
+        answers.write(json.dumps(answerer.answer(json.loads(line))) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    kept = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is not an answer
+    _serve(sys.stdin, kept)
