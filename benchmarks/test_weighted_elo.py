@@ -1,4 +1,4 @@
-"""Similarity-weighted Elo over 65,000 battles: RouteLLM itself, and NumPy with the same Newton solve.
+"""Similarity-weighted Elo over 65,000 battles: fastroute, RouteLLM itself, and NumPy with the same Newton solve.
 
 RouteLLM runs where ``FASTROUTE_ROUTELLM_PYTHON`` names a Python that has it (`tests.reference.routellm_peer`), on
 one thread as everything here. Its time includes two lines through a pipe, some 50 us of hundreds of milliseconds.
@@ -17,13 +17,16 @@ from tests.reference.battle_sets import BattleSet, large_set
 from tests.reference.elo_reference import ROUTELLM, similarities, win_rate
 from tests.reference.routellm_peer import VARIABLE, WITHOUT, Answer, Loaded, RouteLLM
 
-from benchmarks.conftest import BASELINE
+from benchmarks.conftest import BASELINE, FASTROUTE
 from benchmarks.numpy_elo import NumpyElo
+from fastroute.routers import SimilarityWeightedRouter
 
 DIMS = (256, 384, 1536)
 ONE = "win rate over 65,000 battles, d = {}, one query"
 BATCH = "win rates over 65,000 battles, d = {}, 64 queries"
 AGAINST_ROUTELLM = ", against RouteLLM"
+# What int8 rows and queries may move a win rate by in an index this large; asked are 2e-5.
+ROUNDED = 2e-4
 
 
 @pytest.fixture(scope="module", params=DIMS)
@@ -32,29 +35,63 @@ def battles(request: pytest.FixtureRequest) -> BattleSet:
 
 
 @pytest.fixture(scope="module")
-def numpy_elo(battles: BattleSet) -> NumpyElo:
-    strong, weak = (battles.tier_of(model) for model in (battles.strong, battles.weak))
-    return NumpyElo(battles.between_tiers(), battles.embeddings, strong, weak)
+def router(battles: BattleSet) -> SimilarityWeightedRouter:
+    made = SimilarityWeightedRouter(battles.strong, battles.weak, encoder=None)
+    return made.fit(battles.columns(), embeddings=battles.embeddings)
 
 
-def expected(battles: BattleSet, query: int) -> float:
+def tiered(battles: BattleSet, router: SimilarityWeightedRouter) -> tuple[list[tuple[int, int, str]], int, int]:
+    """The battles between the router's tiers, and the tiers of the pair."""
+    tier = dict(zip(router.models_, router.tiers_.tolist(), strict=True))
+    between = [(tier[a], tier[b], winner) for a, b, winner in battles.between_models()]
+    return between, tier[battles.strong], tier[battles.weak]
+
+
+@pytest.fixture(scope="module")
+def numpy_elo(battles: BattleSet, router: SimilarityWeightedRouter) -> NumpyElo:
+    between, strong, weak = tiered(battles, router)
+    return NumpyElo(between, battles.embeddings, strong, weak)
+
+
+def expected(battles: BattleSet, router: SimilarityWeightedRouter, query: int) -> float:
     similarity = similarities(battles.embeddings, battles.queries[query])
-    strong, weak = (battles.tier_of(model) for model in (battles.strong, battles.weak))
-    return win_rate(battles.between_tiers(), similarity, strong, weak)
+    between, strong, weak = tiered(battles, router)
+    return win_rate(between, similarity, strong, weak)
 
 
-def test_numpy_one_query(benchmark: Any, battles: BattleSet, numpy_elo: NumpyElo) -> None:
+def test_fastroute_one_query(
+    benchmark: Any, battles: BattleSet, router: SimilarityWeightedRouter, numpy_elo: NumpyElo
+) -> None:
+    benchmark.group = ONE.format(battles.embeddings.shape[1])
+    benchmark.extra_info |= {"role": FASTROUTE, "aim": "at least 4x"}
+    (score,) = benchmark(router.score_embeddings, battles.queries[:1])
+    assert score == pytest.approx(numpy_elo.score(battles.queries[0]), abs=ROUNDED)
+
+
+def test_fastroute_batch(
+    benchmark: Any, battles: BattleSet, router: SimilarityWeightedRouter, numpy_elo: NumpyElo
+) -> None:
+    benchmark.group = BATCH.format(battles.embeddings.shape[1])
+    benchmark.extra_info |= {"role": FASTROUTE}
+    scores = benchmark(router.score_embeddings, battles.queries)
+    np.testing.assert_allclose(scores, numpy_elo.score_batch(battles.queries), atol=ROUNDED)
+
+
+def test_numpy_one_query(
+    benchmark: Any, battles: BattleSet, router: SimilarityWeightedRouter, numpy_elo: NumpyElo
+) -> None:
     benchmark.group = ONE.format(battles.embeddings.shape[1])
     benchmark.extra_info |= {"role": BASELINE}
     score = benchmark(numpy_elo.score, battles.queries[0])
-    assert score == pytest.approx(expected(battles, 0), abs=1e-6)
+    assert score == pytest.approx(expected(battles, router, 0), abs=1e-6)
 
 
-def test_numpy_batch(benchmark: Any, battles: BattleSet, numpy_elo: NumpyElo) -> None:
+def test_numpy_batch(benchmark: Any, battles: BattleSet, router: SimilarityWeightedRouter, numpy_elo: NumpyElo) -> None:
     benchmark.group = BATCH.format(battles.embeddings.shape[1])
     benchmark.extra_info |= {"role": BASELINE}
     scores = benchmark(numpy_elo.score_batch, battles.queries)
-    np.testing.assert_allclose(scores[[0, -1]], [expected(battles, 0), expected(battles, len(scores) - 1)], atol=1e-6)
+    ends = [expected(battles, router, query) for query in (0, len(scores) - 1)]
+    np.testing.assert_allclose(scores[[0, -1]], ends, atol=1e-6)
     np.testing.assert_allclose(scores, [numpy_elo.score(query) for query in battles.queries], atol=1e-6)
 
 
