@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace fastroute::elo {
@@ -37,7 +38,7 @@ Solution solve_strengths(const double* wins, size_t n, double* strengths, Solver
 double win_rate(double a, double b) noexcept;
 
 // How two sides compare along wins of other sides.
-enum class Standing {
+enum class Standing : uint8_t {
   kRated,    // each reaches the other: the fit on what they are connected with tells
   kAbove,    // the first one reaches the second one and never the reverse: it wins in the limit
   kBelow,    // the reverse

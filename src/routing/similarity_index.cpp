@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -14,7 +15,7 @@ namespace {
 using kernels::kBlockRows;
 using kernels::kGroup;
 
-constexpr int kOffset = 128;  // rows lie as unsigned bytes
+constexpr uint8_t kOffset = 128;  // rows lie as unsigned bytes
 constexpr float kLargest = 127;
 
 size_t round_up(size_t count, size_t unit) noexcept { return (count + unit - 1) / unit * unit; }
@@ -23,7 +24,7 @@ size_t round_up(size_t count, size_t unit) noexcept { return (count + unit - 1) 
 
 int32_t fine_steps(size_t dim) noexcept {
   constexpr size_t kMostSteps = 254;  // a half of them each way fits int8
-  return static_cast<int32_t>(std::clamp((size_t{1} << 17) / dim, size_t{1}, kMostSteps));
+  return static_cast<int32_t>(std::clamp((size_t{1} << 17) / std::max(dim, size_t{1}), size_t{1}, kMostSteps));
 }
 
 float quantise(const float* row, size_t dim, size_t index, int8_t* out, int8_t* fine) {
@@ -83,12 +84,12 @@ std::vector<uint8_t> SimilarityIndex::interleave(const int8_t* rows, const char*
   std::vector<uint8_t> blocks(stride() * groups() * kGroup, kOffset);
   for (size_t i = 0; i < size(); ++i) {
     for (size_t j = 0; j < dim_; ++j) {
-      const int x = rows[i * dim_ + j];
-      if (x == -kOffset) {
+      const int8_t x = rows[i * dim_ + j];
+      if (x == std::numeric_limits<int8_t>::min()) {
         throw InvalidArgument(std::string(name) + ": found -128 at row " + std::to_string(i) +
                               ", allowed: -127 to 127");
       }
-      blocks[place(i, j)] = static_cast<uint8_t>(x + kOffset);
+      blocks[place(i, j)] = static_cast<uint8_t>(static_cast<uint8_t>(x) ^ kOffset);  // x + 128
     }
   }
   return blocks;
