@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from fastroute import _core
 from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
-from fastroute.encoders import Encoder, StaticEncoder, load_encoder
+from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
-from fastroute.errors import EncoderMismatchError, InvalidArgumentError
+from fastroute.errors import InvalidArgumentError
 from fastroute.policies import Threshold
 from fastroute.routers.base import (
     STRONG,
     WEAK,
-    BaseRouter,
     encoder_of,
     encoder_reference,
     model_index,
@@ -24,6 +23,7 @@ from fastroute.routers.base import (
     untrained,
     weights_of,
 )
+from fastroute.routers.embedding import EmbeddingRouter
 
 if TYPE_CHECKING:
     import os
@@ -48,7 +48,7 @@ _TENSORS: dict[str, tuple[str, ...]] = {
 }
 
 
-class MatrixFactorizationRouter(BaseRouter):
+class MatrixFactorizationRouter(EmbeddingRouter):
     """Matrix factorization of battles (RouteLLM, arXiv 2406.18665, section 4.1), or of scores.
 
     A model m with vector v_m and bias b_m has ``delta(m, e) = w . (v_m * (W e)) + b_m`` on a prompt with
@@ -223,7 +223,6 @@ class MatrixFactorizationRouter(BaseRouter):
         encoder: Encoder | str | os.PathLike[str] | None = None,
     ) -> MatrixFactorizationRouter:
         """Make a router of a verified artifact; `fastroute.load` calls this."""
-        manifest = artifact.manifest
         router = cls.__new__(cls)
         router.models_ = names_of(artifact, "models", fewest=2)
         extents = {"K": len(router.models_), "r": None, "d": None}
@@ -233,75 +232,12 @@ class MatrixFactorizationRouter(BaseRouter):
         router.classifier_, router.model_bias_ = weights["classifier"], weights["model_bias"]
         router._settings, router._objective = {}, "battles"
         router._restore(artifact, strong=strong, weak=weak)
-        if (router._strong, router._weak) != (manifest.get("strong"), manifest.get("weak")):
-            router._forget_calibration()
         return router
 
     @property
     def metrics(self) -> Mapping[str, Any]:
         """Loss and accuracy on training and held-out data, at the epoch that was kept."""
         return dict(self._manifest.get("metrics", {}))
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The models it knows: any two can be a pair."""
-        self._trained()
-        return self.models_
-
-    @overload
-    def score(self, prompts: str) -> float: ...
-    @overload
-    def score(self, prompts: Iterable[str]) -> NDArray[np.float32]: ...
-    def score(self, prompts: str | Iterable[str]) -> float | NDArray[np.float32]:
-        """Score prompts: the strong model's win rate against the weak one.
-
-        Batches use `fastroute.info().threads` threads without the GIL; a prompt scores the same bits alone
-        and in a batch, on any number of threads and any machine.
-
-        Parameters
-        ----------
-        prompts
-            One prompt, or an iterable of n.
-
-        Returns
-        -------
-        float or numpy.ndarray
-            In [0, 1]; float32 (n,) for an iterable.
-
-        Raises
-        ------
-        InvalidTypeError
-            `prompts` is neither a str nor an iterable of str; the first bad index is named.
-        """
-        if self._scorer is None:
-            raise untrained()
-        if self._encoder is None or isinstance(self._encoder, StaticEncoder):
-            return self._scorer.score(prompts)
-        if isinstance(prompts, str):
-            return float(self._scorer.score_embeddings(self._encoder.embed([prompts]))[0])
-        return self._scorer.score_embeddings(self._encoder.embed(prompts))
-
-    def score_embeddings(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score embeddings of this router's encoder.
-
-        Parameters
-        ----------
-        embeddings
-            float32 (n, d), C-contiguous, finite.
-
-        Returns
-        -------
-        numpy.ndarray
-            float32 (n,), within 1e-6 of what `score` gives for the texts.
-
-        Raises
-        ------
-        InvalidTypeError, InvalidArgumentError
-            Not such an array; a NaN or Inf is named by row.
-        """
-        if self._scorer is None:
-            raise untrained()
-        return self._scorer.score_embeddings(embeddings)
 
     def score_models(self, prompts: str | Iterable[str]) -> NDArray[np.float32]:
         """Rate all K models on prompts: delta(m, e), in logits.
@@ -320,26 +256,6 @@ class MatrixFactorizationRouter(BaseRouter):
             ratings: NDArray[np.float32] = model.logits(self._encoder.embed([prompts]))[0]
             return ratings
         return model.logits(self._encoder.embed(prompts))
-
-    def with_models(self, strong: str, weak: str) -> MatrixFactorizationRouter:
-        """Return a router for another pair of its models, on the same weights.
-
-        A threshold holds for the pair that it was calibrated on. For another one it becomes .5: the strong model
-        answers what it is expected to win more often than lose.
-
-        Raises
-        ------
-        UnknownModelError
-            Names the nearest models that it knows.
-        """
-        self._trained()
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._strong, other._weak = strong, weak
-        other._complete()
-        if (strong, weak) != (self._strong, self._weak):
-            other._forget_calibration()
-        return other
 
     def save(self, path: str | os.PathLike[str]) -> str:
         """Write the router to a folder, whole or not at all, and return its SHA-256.
@@ -370,23 +286,7 @@ class MatrixFactorizationRouter(BaseRouter):
     def _complete(self) -> None:
         """Build the native side for the weights and the pair."""
         self._model = _core.MatrixFactorization(*(getattr(self, f"{name}_") for name in _TENSORS))
-        pair = [
-            model_index(self.models_, model, role) for role, model in (("strong", self._strong), ("weak", self._weak))
-        ]
-        if pair[0] == pair[1]:
-            raise InvalidArgumentError(f"strong, weak: found {self._strong!r} for both, allowed: two models")
-        encoder = self._encoder.native if isinstance(self._encoder, StaticEncoder) else None
-        if self._encoder is not None and self._encoder.dim != self._model.dim:
-            raise EncoderMismatchError(
-                f"encoder: {self._encoder.name!r} gives {self._encoder.dim} dimensions, "
-                f"the router has {self._model.dim}"
-            )
-        self._scorer = self._model.pair_scorer(encoder, *pair)
-
-    def _forget_calibration(self) -> None:
-        self._threshold = Threshold(0.5)
-        kept = {key: value for key, value in self._manifest.items() if key != "calibration"}
-        self._manifest = kept | {"threshold": self.threshold}
+        self._scorer = self._model.pair_scorer(self._native_encoder, *self._pair(self._model.dim))
 
     def _trained(self) -> _core.MatrixFactorization:
         if self._model is None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from fastroute import _core
 from fastroute.artifact import ROUTER, Artifact, write_artifact
-from fastroute.encoders import Encoder, StaticEncoder, load_encoder
+from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
-from fastroute.errors import ArtifactCorruptError, EncoderMismatchError, InvalidArgumentError, InvalidTypeError
+from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
 from fastroute.routers.base import (
     STRONG,
     WEAK,
-    BaseRouter,
     encoder_of,
     encoder_reference,
     model_index,
@@ -35,10 +34,11 @@ from fastroute.routers.battle_index import (
     read_index,
     text_keys,
 )
+from fastroute.routers.embedding import EmbeddingRouter
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -55,7 +55,7 @@ _HELD_OUT = 0.1
 _MOST_HELD_OUT = 4000
 
 
-class SimilarityWeightedRouter(BaseRouter):
+class SimilarityWeightedRouter(EmbeddingRouter):
     """Similarity-weighted Elo (RouteLLM, arXiv 2406.18665, section 4.1): battles on similar prompts weigh more.
 
     With s_i the cosine similarity of a prompt to the prompt of battle i and m the largest of them, the battle weighs
@@ -66,6 +66,8 @@ class SimilarityWeightedRouter(BaseRouter):
     Values at the edge, the same for every prompt: .5 for two models of one tier; 1 or 0 where chains of wins lead
     only from one tier to the other. A prompt that is similar to none (m of 0 or less, such as one without tokens)
     gets the win rate of all battles alike. No battle weighs less than 2 ** -40 times the most.
+
+    A single prompt takes one pass over the index on one thread; up to 64 of a batch share one.
 
     `fastroute.load` gives a trained one; `fit` trains one. A trained router never changes, but for `fit` and the
     identity that `save` gives it, and any number of threads may use it at once.
@@ -287,7 +289,6 @@ class SimilarityWeightedRouter(BaseRouter):
         encoder: Encoder | str | os.PathLike[str] | None = None,
     ) -> SimilarityWeightedRouter:
         """Make a router of a verified artifact; `fastroute.load` calls this."""
-        manifest = artifact.manifest
         router = cls.__new__(cls)
         router.models_ = names_of(artifact, "models", fewest=2)
         router._settings = _settings_of(artifact)
@@ -301,20 +302,12 @@ class SimilarityWeightedRouter(BaseRouter):
         except InvalidArgumentError as error:
             raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
         router._restore(artifact, strong=strong, weak=weak)
-        if (router._strong, router._weak) != (manifest.get("strong"), manifest.get("weak")):
-            router._forget_calibration()
         return router
 
     @property
     def metrics(self) -> Mapping[str, Any]:
         """How battles between the two tiers went that the index did not hold while its threshold was chosen."""
         return dict(self._manifest.get("metrics", {}))
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The models it knows: any two can be a pair."""
-        self._trained()
-        return self.models_
 
     @property
     def prompts(self) -> int:
@@ -336,86 +329,6 @@ class SimilarityWeightedRouter(BaseRouter):
         """Whose way of counting battles within a tier it has: "routellm", or None for leaving them out."""
         compat: str | None = self._settings["compat"]
         return compat
-
-    @overload
-    def score(self, prompts: str) -> float: ...
-    @overload
-    def score(self, prompts: Iterable[str]) -> NDArray[np.float32]: ...
-    def score(self, prompts: str | Iterable[str]) -> float | NDArray[np.float32]:
-        """Score prompts: the win rate of the strong model's tier against the weak one's.
-
-        A single prompt takes one pass over the index on one thread; up to 64 of a batch share one, and batches use
-        `fastroute.info().threads` threads, all without the GIL. A prompt scores the same bits alone and in a batch, on
-        any number of threads and any machine.
-
-        Parameters
-        ----------
-        prompts
-            One prompt, or an iterable of n.
-
-        Returns
-        -------
-        float or numpy.ndarray
-            In [0, 1]; float32 (n,) for an iterable.
-
-        Raises
-        ------
-        InvalidTypeError
-            `prompts` is neither a str nor an iterable of str; the first bad index is named.
-        FastrouteError
-            The fit of a prompt does not converge, which no battles are known to bring about.
-        """
-        if self._scorer is None:
-            raise untrained()
-        if self._encoder is None or isinstance(self._encoder, StaticEncoder):
-            return self._scorer.score(prompts)
-        if isinstance(prompts, str):
-            return float(self._scorer.score_embeddings(self._encoder.embed([prompts]))[0])
-        return self._scorer.score_embeddings(self._encoder.embed(prompts))
-
-    def score_embeddings(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score embeddings of this router's encoder.
-
-        Parameters
-        ----------
-        embeddings
-            float32 (n, d), C-contiguous, finite, of any length.
-
-        Returns
-        -------
-        numpy.ndarray
-            float32 (n,), bit for bit what `score` gives for the texts.
-
-        Raises
-        ------
-        InvalidTypeError, InvalidArgumentError
-            Not such an array; a NaN or Inf is named by row.
-        """
-        if self._scorer is None:
-            raise untrained()
-        return self._scorer.score_embeddings(embeddings)
-
-    def with_models(self, strong: str, weak: str) -> SimilarityWeightedRouter:
-        """Return a router for another pair of its models, on the same index.
-
-        A threshold holds for the pair that it was calibrated on. For another one it becomes .5: the strong model
-        answers what it is expected to win more often than lose.
-
-        Raises
-        ------
-        UnknownModelError
-            Names the nearest models that it knows.
-        InvalidArgumentError
-            No chain of wins compares the two models' tiers.
-        """
-        self._trained()
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._strong, other._weak = strong, weak
-        other._complete()
-        if (strong, weak) != (self._strong, self._weak):
-            other._forget_calibration()
-        return other
 
     def save(self, path: str | os.PathLike[str]) -> str:
         """Write the router to a folder, whole or not at all, and return its SHA-256.
@@ -480,21 +393,13 @@ class SimilarityWeightedRouter(BaseRouter):
     def _complete(self) -> None:
         """Build the native side for the pair."""
         index, counts = self._trained()
-        if self._encoder is not None and self._encoder.dim != index.dim:
-            raise EncoderMismatchError(
-                f"encoder: {self._encoder.name!r} gives {self._encoder.dim} dimensions, the index has {index.dim}"
-            )
-        pair = [
-            model_index(self.models_, model, role) for role, model in (("strong", self._strong), ("weak", self._weak))
-        ]
-        if pair[0] == pair[1]:
-            raise InvalidArgumentError(f"strong, weak: found {self._strong!r} for both, allowed: two models")
+        strong, weak = self._pair(index.dim)
         self._scorer = _core.SimilarityWeighted(
             index,
             counts,
-            self._encoder.native if isinstance(self._encoder, StaticEncoder) else None,
-            strong=int(self.tiers_[pair[0]]),
-            weak=int(self.tiers_[pair[1]]),
+            self._native_encoder,
+            strong=int(self.tiers_[strong]),
+            weak=int(self.tiers_[weak]),
             base=self._settings["base"],
             normalised=self._settings["normaliser"] == "best",
         )
@@ -507,11 +412,6 @@ class SimilarityWeightedRouter(BaseRouter):
         if self._index is None:
             raise untrained()
         return self._index, self._counts
-
-    def _forget_calibration(self) -> None:
-        self._threshold = Threshold(0.5)
-        kept = {key: value for key, value in self._manifest.items() if key != "calibration"}
-        self._manifest = kept | {"threshold": self.threshold}
 
     def _calibrate(
         self, data: Battles, rows: NDArray[np.float32], quantised: BattleIndex, kept: NDArray[np.bool_]
