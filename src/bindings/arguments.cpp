@@ -101,6 +101,23 @@ Prompts::Prompts(py::handle iterable) : items_(tuple_of(iterable)) {
   }
 }
 
+size_t count_of(py::handle object, const char* name, size_t least) {
+  const std::string allowed = ", allowed: a whole number from " + std::to_string(least) + " up";
+  PyObject* index = PyBool_Check(object.ptr()) ? nullptr : PyNumber_Index(object.ptr());
+  if (index == nullptr) {
+    PyErr_Clear();
+    throw InvalidType(name + (": found " + type_name(object)) + allowed);
+  }
+  const auto number = py::reinterpret_steal<py::int_>(index);
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+  if (overflow != 0) throw InvalidArgument(name + std::string(": found a number beyond 64 bits") + allowed);
+  if (value < 0 || static_cast<size_t>(value) < least) {
+    throw InvalidArgument(name + (": found " + std::to_string(value)) + allowed);
+  }
+  return static_cast<size_t>(value);
+}
+
 template <class T>
 py::array_t<T, py::array::c_style> array_of(py::handle object, const char* name, py::ssize_t ndim) {
   const std::string allowed = ", allowed: a C-contiguous " + std::to_string(ndim) + "-dimensional array of " +

@@ -5,10 +5,12 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "runtime/thread_pool.h"
 #include "text/wordpiece.h"
 
 namespace fastroute::bindings {
@@ -55,6 +57,22 @@ void for_slices(const Prompts& prompts, const Body& body) {
   }
 }
 
+// The like for work of milliseconds an item: runs body(begin, count).
+template <class Body>
+void in_slices(size_t count, const Body& body) {
+  const size_t slice = 64 * num_threads();
+  for (size_t begin = 0; begin < count; begin += slice) {
+    {
+      const py::gil_scoped_release release;
+      body(begin, std::min(slice, count - begin));
+    }
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+}
+
+// A whole number from `least` up, as Python's int or what stands for one; no bool.
+size_t count_of(py::handle object, const char* name, size_t least);
+
 // A C-contiguous array of exactly this element type and number of dimensions; no silent conversion.
 template <class T>
 py::array_t<T, py::array::c_style> array_of(py::handle object, const char* name, py::ssize_t ndim);
@@ -63,6 +81,8 @@ template <class T>
 std::vector<T> vector_of(const py::array_t<T, py::array::c_style>& array) {
   return {array.data(), array.data() + array.size()};
 }
+
+inline size_t extent(const py::array& array, int axis) { return static_cast<size_t>(array.shape(axis)); }
 
 // Rows of embeddings with `dim` columns.
 py::array_t<float, py::array::c_style> embeddings_of(py::handle object, size_t dim);

@@ -5,6 +5,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
+#include "bindings/nearest.h"
 #include "elo/bradley_terry.h"
 #include "routing/battle_counts.h"
 #include "routing/similarity_index.h"
@@ -16,8 +17,6 @@ namespace fastroute::bindings {
 namespace {
 
 constexpr size_t kRowsPerTask = 256;
-
-size_t extent(const py::array& array, int axis) { return static_cast<size_t>(array.shape(axis)); }
 
 py::tuple quantise_rows(py::handle embeddings) {
   const auto given = array_of<float>(embeddings, "embeddings", 2);
@@ -115,19 +114,6 @@ std::shared_ptr<SimilarityWeighted> make_scorer(std::shared_ptr<SimilarityIndex>
                                               Temperature{base, normalised});
 }
 
-// Runs body(begin, end) over slices without the GIL; between slices a pending Ctrl-C is raised.
-template <class Body>
-void in_slices(size_t count, const Body& body) {
-  const size_t slice = 64 * num_threads();
-  for (size_t begin = 0; begin < count; begin += slice) {
-    {
-      const py::gil_scoped_release release;
-      body(begin, std::min(slice, count - begin));
-    }
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-  }
-}
-
 py::object score(const SimilarityWeighted& scorer, py::handle prompts) {
   if (PyUnicode_Check(prompts.ptr())) {
     std::string storage;
@@ -181,6 +167,7 @@ void bind_similarity(py::module_& module) {
   py::class_<SimilarityIndex, std::shared_ptr<SimilarityIndex>>(module, "SimilarityIndex")
       .def(py::init(&make_index), py::arg("rows"), py::arg("scales"), py::arg("fine") = py::none())
       .def("fine", &fine_of)
+      .def("nearest", &nearest, py::arg("embeddings"), py::arg("k"))
       .def("rows", &rows_of)
       .def("scales",
            [](const SimilarityIndex& index) {

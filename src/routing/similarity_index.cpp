@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 #include <utility>
 
@@ -72,22 +71,40 @@ SimilarityIndex::SimilarityIndex(const int8_t* rows, const int8_t* fine, size_t 
     throw InvalidArgument("scales: found " + std::to_string(*bad) + " at row " + std::to_string(bad - scales_.begin()) +
                           ", allowed: 0, or a millionth to 1");
   }
-  blocks_ = interleave(rows, "rows");
+  blocks_ = interleave(rows, "rows", static_cast<int32_t>(kLargest));
+  measure(rows, fine);
   if (fine == nullptr) return;
-  fine_blocks_ = interleave(fine, "fine");
+  fine_blocks_ = interleave(fine, "fine", std::min((fine_steps(dim_) + 1) / 2, static_cast<int32_t>(kLargest)));
   factors_ = scales_;
   const auto steps = static_cast<float>(fine_steps(dim_));
   for (float& factor : factors_) factor /= steps;
 }
 
-std::vector<uint8_t> SimilarityIndex::interleave(const int8_t* rows, const char* name) const {
+void SimilarityIndex::measure(const int8_t* rows, const int8_t* fine) {
+  const double steps = fine_steps(dim_);
+  for (size_t i = 0; i < size(); ++i) {
+    double squares = 0;
+    double fine_squares = 0;
+    for (size_t j = 0; j < dim_; ++j) {
+      const double rest = fine == nullptr ? 0.0 : fine[i * dim_ + j] / steps;
+      const double x = rows[i * dim_ + j] + rest;
+      squares += x * x;
+      fine_squares += rest * rest;
+    }
+    const auto scale = static_cast<double>(scales_[i]);
+    longest_ = std::max(longest_, scale * std::sqrt(squares));
+    longest_fine_ = std::max(longest_fine_, scale * std::sqrt(fine_squares));
+  }
+}
+
+std::vector<uint8_t> SimilarityIndex::interleave(const int8_t* rows, const char* name, int32_t most) const {
   std::vector<uint8_t> blocks(stride() * groups() * kGroup, kOffset);
   for (size_t i = 0; i < size(); ++i) {
     for (size_t j = 0; j < dim_; ++j) {
       const int8_t x = rows[i * dim_ + j];
-      if (x == std::numeric_limits<int8_t>::min()) {
-        throw InvalidArgument(std::string(name) + ": found -128 at row " + std::to_string(i) +
-                              ", allowed: -127 to 127");
+      if (x < -most || x > most) {
+        throw InvalidArgument(std::string(name) + ": found " + std::to_string(x) + " at row " + std::to_string(i) +
+                              ", allowed: " + std::to_string(-most) + " to " + std::to_string(most));
       }
       blocks[place(i, j)] = static_cast<uint8_t>(static_cast<uint8_t>(x) ^ kOffset);  // x + 128
     }
@@ -105,13 +122,15 @@ size_t SimilarityIndex::stride() const noexcept { return round_up(size(), kBlock
 
 size_t SimilarityIndex::groups() const noexcept { return (dim_ + kGroup - 1) / kGroup; }
 
+size_t SimilarityIndex::width() const noexcept { return groups() * kGroup; }
+
 size_t SimilarityIndex::place(size_t row, size_t element) const noexcept {
   const size_t group = row / kBlockRows * groups() + element / kGroup;
   return (group * kBlockRows + row % kBlockRows) * kGroup + element % kGroup;
 }
 
 void SimilarityIndex::read_queries(const float* rows, size_t first, size_t count, QuantisedQueries& queries) const {
-  const size_t width = groups() * kGroup;
+  const size_t width = this->width();
   queries.rows.assign(count * width, 0);
   queries.fine.assign(is_fine() ? count * width : 0, 0);
   queries.starts.assign(count, 0);
@@ -124,6 +143,21 @@ void SimilarityIndex::read_queries(const float* rows, size_t first, size_t count
     for (size_t j = 0; j < dim_; ++j) queries.starts[q] -= kOffset * query[j];
     for (size_t j = 0; fine != nullptr && j < dim_; ++j) queries.fine_starts[q] -= kOffset * fine[j];
   }
+}
+
+double SimilarityIndex::dot(size_t row, const double* query) const noexcept {
+  const size_t first = place(row, 0);
+  const int32_t steps = is_fine() ? fine_steps(dim_) : 1;
+  double lanes[kGroup] = {};
+  for (size_t g = 0; g < groups(); ++g) {
+    const size_t at = first + g * kBlockRows * kGroup;
+    for (size_t k = 0; k < kGroup; ++k) {
+      int32_t x = steps * (blocks_[at + k] - kOffset);
+      if (is_fine()) x += fine_blocks_[at + k] - kOffset;
+      lanes[k] += static_cast<double>(x) * query[g * kGroup + k];
+    }
+  }
+  return static_cast<double>(scales_[row]) / steps * ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3]));
 }
 
 void SimilarityIndex::multiply(const std::vector<uint8_t>& blocks, const std::vector<int8_t>& queries,

@@ -34,8 +34,8 @@ class SimilarityIndex {
  public:
   // `rows` is count x dim, row-major, of elements from -127 to 127; row i is scales[i] times them. `fine` is the like
   // and makes cosines a hundred times as exact for three times the work; it may be null. Throws InvalidArgument where
-  // there is no row, dim is 0 or above kMostDimensions, a row holds -128, sizes disagree, or a scale is neither 0 nor
-  // from kLeastScale to 1.
+  // there is no row, dim is 0 or above kMostDimensions, a row holds -128, a fine part is beyond half a step of the
+  // coarse one, sizes disagree, or a scale is neither 0 nor from kLeastScale to 1.
   SimilarityIndex(const int8_t* rows, const int8_t* fine, size_t count, size_t dim, std::vector<float> scales);
 
   size_t size() const noexcept { return scales_.size(); }
@@ -56,6 +56,16 @@ class SimilarityIndex {
   // the cosine similarity.
   void dots(QuantisedQueries& queries, int32_t* out) const;
 
+  // The dot product of a row as it is stored with width() numbers, of which those from dim() on are 0.
+  double dot(size_t row, const double* query) const noexcept;
+
+  // dim(), rounded up to whole groups.
+  size_t width() const noexcept;
+
+  // Lengths of the longest row and of the longest fine part, as they are stored.
+  double longest() const noexcept { return longest_; }
+  double longest_fine() const noexcept { return longest_fine_; }
+
   // out = the rows as they were given; their fine parts, where it has them.
   void rows(int8_t* out) const { deinterleave(blocks_, out); }
   void fine(int8_t* out) const { deinterleave(fine_blocks_, out); }
@@ -63,7 +73,8 @@ class SimilarityIndex {
  private:
   size_t groups() const noexcept;
   size_t place(size_t row, size_t element) const noexcept;
-  std::vector<uint8_t> interleave(const int8_t* rows, const char* name) const;
+  std::vector<uint8_t> interleave(const int8_t* rows, const char* name, int32_t most) const;
+  void measure(const int8_t* rows, const int8_t* fine);
   void deinterleave(const std::vector<uint8_t>& blocks, int8_t* out) const;
   void multiply(const std::vector<uint8_t>& blocks, const std::vector<int8_t>& queries,
                 const std::vector<int32_t>& starts, int32_t* out) const;
@@ -71,6 +82,8 @@ class SimilarityIndex {
   std::vector<uint8_t> blocks_, fine_blocks_;
   std::vector<float> scales_, factors_;
   size_t dim_;
+  double longest_ = 0;
+  double longest_fine_ = 0;
 };
 
 }  // namespace fastroute

@@ -12,10 +12,6 @@
 namespace fastroute {
 namespace {
 
-constexpr size_t kMostQueries = 64;
-constexpr size_t kLeastQueries = 8;
-constexpr size_t kMostBytes = 256 << 20;  // of dot products that are kept, all threads together
-
 void select(const double* sums, size_t sides, const std::vector<size_t>& among, std::vector<double>& wins) {
   const size_t n = among.size();
   wins.resize(n * n);
@@ -29,25 +25,6 @@ Error not_converged() {
 }
 
 }  // namespace
-
-std::unique_ptr<SimilarityWorkspace> SimilarityWorkspaces::take() {
-  {
-    const std::unique_lock lock(mutex_, std::try_to_lock);
-    if (lock.owns_lock() && !waiting_.empty()) {
-      auto workspace = std::move(waiting_.back());
-      waiting_.pop_back();
-      return workspace;
-    }
-  }
-  return std::make_unique<SimilarityWorkspace>();
-}
-
-void SimilarityWorkspaces::give_back(std::unique_ptr<SimilarityWorkspace> workspace) {
-  constexpr size_t kKept = 1 << 16;
-  if (workspace->text.ids.capacity() > kKept) workspace->text.ids = {};
-  const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (lock.owns_lock() && waiting_.size() < num_threads()) waiting_.push_back(std::move(workspace));
-}
 
 SimilarityWeighted::SimilarityWeighted(std::shared_ptr<const SimilarityIndex> index,
                                        std::shared_ptr<const BattleCounts> counts,
@@ -101,25 +78,12 @@ SimilarityWeighted::SimilarityWeighted(std::shared_ptr<const SimilarityIndex> in
   global_rate_ = elo::win_rate(start_[strong_], start_[weak_]);
 }
 
-void SimilarityWeighted::require_encoder() const {
-  if (!encoder_) {
-    throw InvalidArgument("prompts: this router was trained on embeddings and has no text encoder; score embeddings");
-  }
-}
-
-size_t SimilarityWeighted::queries_per_pass(size_t count) const {
-  const size_t threads = num_threads();
-  const size_t fitting = kMostBytes / (threads * index_->stride() * sizeof(int32_t));
-  const size_t most = std::clamp(fitting, kLeastQueries, kMostQueries);
-  return std::clamp((count + threads - 1) / threads, size_t{1}, most);
-}
-
 double SimilarityWeighted::rate_of(const int32_t* dots, float query_scale, SimilarityWorkspace& workspace) const {
   const auto& kernels = active_kernels();
   const size_t prompts = index_->size();
   const auto scale = static_cast<double>(query_scale);
   const auto best = static_cast<double>(kernels.max_scaled_i32(dots, index_->factors(), prompts));
-  if (constant_ || scale == 0 || (normalised_ && !(best > 0))) return global_rate_;
+  if (scale == 0 || (normalised_ && !(best > 0))) return global_rate_;
   // dot * factor of its row is the similarity over the query's scale, which cancels where it is normalised.
   const double factor = normalised_ ? exponent_ / best : exponent_ * scale;
   kernels.similarity_weights(dots, index_->factors(), static_cast<float>(factor), static_cast<float>(-factor * best),
@@ -137,14 +101,13 @@ double SimilarityWeighted::rate_of(const int32_t* dots, float query_scale, Simil
 void SimilarityWeighted::score_queries(SimilarityWorkspace& workspace, float* out) const {
   const size_t count = workspace.queries.scales.size();
   const size_t stride = index_->stride();
-  if (workspace.dots_capacity < count * stride) {
-    workspace.dots_capacity = 0;
-    workspace.dots = std::make_unique_for_overwrite<int32_t[]>(count * stride);
-    workspace.dots_capacity = count * stride;
-  }
   workspace.weights.resize(stride);
   workspace.sums.resize(counts_->sides() * counts_->sides());
-  if (!constant_) index_->dots(workspace.queries, workspace.dots.get());
+  if (constant_) {
+    std::fill_n(out, count, static_cast<float>(global_rate_));
+    return;
+  }
+  multiply(*index_, workspace);
   for (size_t q = 0; q < count; ++q) {
     out[q] = static_cast<float>(rate_of(workspace.dots.get() + q * stride, workspace.queries.scales[q], workspace));
   }
@@ -153,24 +116,15 @@ void SimilarityWeighted::score_queries(SimilarityWorkspace& workspace, float* ou
 // read(i, n, workspace) makes the queries of the prompts i .. i + n.
 template <class Read>
 void SimilarityWeighted::score_passes(size_t count, const Read& read, float* out) const {
-  const size_t together = queries_per_pass(count);
-  parallel_for(count, together, [&](size_t begin, size_t end) {
-    auto workspace = workspaces_.take();
-    for (size_t i = begin; i < end; i += together) {
-      read(i, std::min(together, end - i), *workspace);
-      score_queries(*workspace, out + i);
-    }
-    workspaces_.give_back(std::move(workspace));
+  for_passes(*index_, count, workspaces_, [&](size_t i, size_t n, SimilarityWorkspace& workspace) {
+    read(i, n, workspace);
+    score_queries(workspace, out + i);
   });
 }
 
 void SimilarityWeighted::score_batch(const std::string_view* texts, size_t count, float* out) const {
-  require_encoder();
   const auto read = [&](size_t first, size_t n, SimilarityWorkspace& workspace) {
-    workspace.embeddings.resize(n * dim());
-    for (size_t q = 0; q < n; ++q) {
-      encoder_->embed(texts[first + q], workspace.text, workspace.embeddings.data() + q * dim());
-    }
+    embed_texts(encoder_.get(), texts + first, n, workspace);
     index_->read_queries(workspace.embeddings.data(), first, n, workspace.queries);
   };
   score_passes(count, read, out);

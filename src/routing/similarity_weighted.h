@@ -12,13 +12,13 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string_view>
 #include <vector>
 
 #include "elo/bradley_terry.h"
 #include "encoder/static_encoder.h"
 #include "routing/battle_counts.h"
+#include "routing/index_passes.h"
 #include "routing/similarity_index.h"
 
 namespace fastroute {
@@ -28,28 +28,10 @@ struct Temperature {
   bool normalised = true;
 };
 
-// What a pass over the index needs. The dot products are not set to zero first: they are megabytes.
-struct SimilarityWorkspace {
-  text::Workspace text;
-  std::vector<float> embeddings;
-  QuantisedQueries queries;
-  std::unique_ptr<int32_t[]> dots;
-  size_t dots_capacity = 0;
+struct SimilarityWorkspace : PassWorkspace {
   std::vector<float> weights;
   std::vector<double> sums, wins, strengths;
   elo::SolverWorkspace solver;
-};
-
-// Workspaces that wait for the next pass. Nobody waits for a lock: where another thread has it, such as one that a
-// forked child does not have, a pass makes its own workspace.
-class SimilarityWorkspaces {
- public:
-  std::unique_ptr<SimilarityWorkspace> take();
-  void give_back(std::unique_ptr<SimilarityWorkspace> workspace);
-
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<SimilarityWorkspace>> waiting_;
 };
 
 // The win rate of a tier against another. Immutable once built but for workspaces; any number of threads may score
@@ -85,8 +67,6 @@ class SimilarityWeighted {
   void score_embeddings(const float* rows, size_t first, size_t count, float* out) const;
 
  private:
-  void require_encoder() const;
-  size_t queries_per_pass(size_t count) const;
   template <class Read>
   void score_passes(size_t count, const Read& read, float* out) const;
   void score_queries(SimilarityWorkspace& workspace, float* out) const;
@@ -103,7 +83,7 @@ class SimilarityWeighted {
   std::vector<double> start_;  // their strengths with all weights alike: where each fit starts
   double global_rate_ = 0.5;
   bool constant_ = false;
-  mutable SimilarityWorkspaces workspaces_;
+  mutable WorkspacePool<SimilarityWorkspace> workspaces_;
 };
 
 }  // namespace fastroute

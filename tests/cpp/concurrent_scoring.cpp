@@ -17,6 +17,7 @@
 #include "routing/domain_experts.h"
 #include "routing/linear_scorer.h"
 #include "routing/matrix_factorization.h"
+#include "routing/nearest.h"
 #include "routing/similarity_weighted.h"
 #include "runtime/thread_pool.h"
 #include "small_experts.h"
@@ -29,6 +30,7 @@ using namespace fastroute::tests;
 
 constexpr size_t kDim = 24;
 constexpr size_t kModels = 3;
+constexpr size_t kNearest = 7;
 constexpr size_t kTexts = 160;  // more than one task of a batch
 
 struct World {
@@ -36,28 +38,41 @@ struct World {
   std::unique_ptr<LinearScorer> scorer;
   std::unique_ptr<MatrixFactorization> model;
   std::unique_ptr<DomainExperts> experts;
+  std::shared_ptr<const SimilarityIndex> index;
+  std::unique_ptr<NearestSearch> search;
   std::unique_ptr<SimilarityWeighted> weighted;
   std::vector<std::string> texts;
   std::vector<std::string_view> views;
   std::vector<float> embeddings, scores, embedding_scores, logits, win_rates;
   std::vector<double> gains;
+  std::vector<int64_t> ids;
+  std::vector<float> similarities;
 };
 
-// Every tier beats every other on some prompt.
-std::unique_ptr<SimilarityWeighted> random_weighted(std::shared_ptr<const StaticEncoder> encoder, Random& random) {
-  constexpr size_t kPrompts = 100, kTiers = 3;
+constexpr size_t kPrompts = 100;
+
+std::shared_ptr<const SimilarityIndex> random_index(Random& random) {
   std::vector<float> rows = numbers(Kind::kOrdinary, kPrompts * kDim, random), scales(kPrompts);
   std::vector<int8_t> quantised(rows.size()), fine(rows.size());
+  for (size_t i = 0; i < kPrompts; ++i) {
+    scales[i] = quantise(&rows[i * kDim], kDim, i, &quantised[i * kDim], &fine[i * kDim]);
+  }
+  return std::make_shared<const SimilarityIndex>(quantised.data(), fine.data(), kPrompts, kDim, scales);
+}
+
+// Every tier beats every other on some prompt.
+std::unique_ptr<SimilarityWeighted> weighted_on(std::shared_ptr<const SimilarityIndex> index,
+                                                std::shared_ptr<const StaticEncoder> encoder) {
+  constexpr size_t kTiers = 3;
   std::vector<int64_t> offsets = {0};
   std::vector<uint16_t> cells;
   for (size_t i = 0; i < kPrompts; ++i) {
-    scales[i] = quantise(&rows[i * kDim], kDim, i, &quantised[i * kDim], &fine[i * kDim]);
     cells.push_back(static_cast<uint16_t>(i % kTiers * (kTiers + 1) + (i % kTiers + 1 + i / kTiers % 2) % kTiers));
     offsets.push_back(static_cast<int64_t>(i + 1));
   }
   const std::vector<float> counts(kPrompts, 1.0F);
   return std::make_unique<SimilarityWeighted>(
-      std::make_shared<const SimilarityIndex>(quantised.data(), fine.data(), kPrompts, kDim, scales),
+      std::move(index),
       std::make_shared<const BattleCounts>(kTiers, offsets.data(), kPrompts, cells.data(), counts.data(), kPrompts),
       std::move(encoder), 0, 2, Temperature{100.0, true});
 }
@@ -74,7 +89,9 @@ World make_world(uint64_t seed) {
       numbers(Kind::kOrdinary, kModels * 4, random), numbers(Kind::kOrdinary, 4 * kDim, random),
       numbers(Kind::kOrdinary, 4, random), numbers(Kind::kOrdinary, kModels, random));
   world.experts = std::make_unique<DomainExperts>(world.encoder, random_experts(5, 2, kDim, seed));
-  world.weighted = random_weighted(world.encoder, random);
+  world.index = random_index(random);
+  world.search = std::make_unique<NearestSearch>(*world.index);
+  world.weighted = weighted_on(world.index, world.encoder);
   for (size_t i = 0; i < kTexts; ++i) {
     std::string text;
     for (size_t n = random() % 20; n > 0; --n) text += tokens()[5 + random() % (count - 5)] + (n % 3 == 0 ? " " : "");
@@ -94,6 +111,9 @@ World make_world(uint64_t seed) {
   world.experts->gains(world.views.data(), nullptr, 0, kTexts, world.gains.data());
   world.win_rates.resize(kTexts);
   world.weighted->score_batch(world.views.data(), kTexts, world.win_rates.data());
+  world.ids.resize(kTexts * kNearest);
+  world.similarities.resize(kTexts * kNearest);
+  world.search->find(world.embeddings.data(), 0, kTexts, kNearest, world.ids.data(), world.similarities.data());
   return world;
 }
 
@@ -106,7 +126,7 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
     return std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count * width),
                       expected.begin() + static_cast<std::ptrdiff_t>(first * width));
   };
-  switch (random() % 17) {
+  switch (random() % 18) {
     case 0:
       world.scorer->score_batch(&world.views[first], count, out.data());
       return equals(world.scores, 1);
@@ -137,6 +157,11 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
       return equals(world.win_rates, 1);
     case 9:
       return world.weighted->score(world.views[first]) == world.win_rates[first];
+    case 10: {
+      std::vector<int64_t> ids(count * kNearest);
+      world.search->find(&world.embeddings[first * kDim], 0, count, kNearest, ids.data(), out.data());
+      return equals(world.similarities, kNearest) && std::equal(ids.begin(), ids.end(), &world.ids[first * kNearest]);
+    }
     default:
       return world.scorer->score(world.views[first], workspace.text) == world.scores[first];
   }

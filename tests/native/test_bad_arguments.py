@@ -427,6 +427,12 @@ def test_ranking(ranking: SimilarityWeightedRouter) -> None:
     check(lambda bad: SimilarityWeightedRouter(base=bad), numbers, named("base"), ARGUMENT)
 
 
+NEIGHBOURS: list[Case] = [
+    *(case for case in COUNT if case[0] not in ("above", "2**31", "2**32", "2**32 + 1")),
+    ("minus two", -2),
+    ("np.int8", np.int8(-1)),
+    ("float of a whole number", np.float64(3)),
+]
 TEMPERATURES = ("above", "just above", "two", "percent", "np.int64")  # bases from 1 up
 
 
@@ -438,6 +444,9 @@ def test_native_index() -> None:
     finer = [case for case in bad_rows if case[0] != "None"]
     check(lambda bad: _core.SimilarityIndex(rows, scales, bad), finer, named("fine"), ARGUMENT)
     check(_core.SimilarityIndex(rows, scales).similarities, EMBEDDINGS, named("embeddings"), ARGUMENT)
+    nearest = _core.SimilarityIndex(rows, scales).nearest
+    check(lambda bad: nearest(bad, 2), EMBEDDINGS, named("embeddings"), ARGUMENT)
+    check(lambda bad: nearest(floats(2, 4), bad), NEIGHBOURS, named("k"), ARGUMENT)
     offsets, cells, counts = np.array([0, 1]), np.array([1], np.uint16), np.ones(1, np.float32)
     check(lambda bad: _core.BattleCounts(2, bad, cells, counts), EMBEDDINGS, named("offsets"), ARGUMENT)
     check(lambda bad: _core.BattleCounts(2, offsets, bad, counts), EMBEDDINGS, named("cells"), ARGUMENT)

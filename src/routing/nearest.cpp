@@ -1,0 +1,134 @@
+#include "routing/nearest.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "runtime/simd.h"
+
+namespace fastroute {
+namespace {
+
+constexpr size_t kTogether = 64;  // rows that are passed over where the best of them is too far
+
+// More than all roundings to float between the integers and a similarity, relative to the lengths of the vectors.
+constexpr double kFloatSlack = 1.0 / (1 << 19);
+
+bool is_likelier(const Candidate& a, const Candidate& b) { return a.similarity > b.similarity; }
+
+bool is_nearer(const Candidate& a, const Candidate& b) {
+  return a.similarity > b.similarity || (a.similarity == b.similarity && a.row < b.row);
+}
+
+// The k-th largest, which the first k are not below.
+float kth_largest(std::vector<Candidate>& candidates, size_t k) {
+  const auto kth = candidates.begin() + static_cast<std::ptrdiff_t>(k - 1);
+  std::nth_element(candidates.begin(), kth, candidates.end(), is_likelier);
+  return kth->similarity;
+}
+
+// unit = the query's unit vector, padded with zeros. Returns how far query q's dots are off at most, as similarities.
+double read_unit(const SimilarityIndex& index, const float* query, const QuantisedQueries& queries, size_t q,
+                 std::vector<double>& unit) {
+  const size_t width = index.width();
+  double squares = 0;
+  for (size_t j = 0; j < index.dim(); ++j) squares += static_cast<double>(query[j]) * static_cast<double>(query[j]);
+  const double length = std::sqrt(squares);
+  unit.assign(width, 0.0);
+  const auto scale = static_cast<double>(queries.scales[q]);
+  const double steps = index.is_fine() ? fine_steps(index.dim()) : 1;
+  double error = 0;
+  double fine = 0;
+  for (size_t j = 0; j < index.dim(); ++j) {
+    unit[j] = static_cast<double>(query[j]) / length;
+    const double rest = index.is_fine() ? scale * queries.fine[q * width + j] / steps : 0.0;
+    const double off = unit[j] - scale * queries.rows[q * width + j] - rest;
+    error += off * off;
+    fine += rest * rest;
+  }
+  // dots() leaves out the product of the two fine parts.
+  return std::sqrt(error) * index.longest() + std::sqrt(fine) * index.longest_fine() +
+         kFloatSlack * (index.longest() + index.longest_fine());
+}
+
+// Rows whose estimates, dots times factors, are less than `margin` below the k-th largest, and perhaps a few more.
+void select(const SimilarityIndex& index, const int32_t* dots, size_t k, float margin,
+            std::vector<Candidate>& candidates) {
+  const auto& kernels = active_kernels();
+  const float* factors = index.factors();
+  candidates.clear();
+  float least = -std::numeric_limits<float>::infinity();
+  size_t room = 2 * k + kTogether;
+  for (size_t begin = 0; begin < index.size(); begin += kTogether) {
+    const size_t n = std::min(kTogether, index.size() - begin);
+    if (kernels.max_scaled_i32(dots + begin, factors + begin, n) < least) continue;
+    for (size_t i = begin; i < begin + n; ++i) {
+      const float estimate = static_cast<float>(dots[i]) * factors[i];
+      if (estimate >= least) candidates.push_back({estimate, static_cast<int64_t>(i)});
+    }
+    if (candidates.size() < room) continue;
+    least = kth_largest(candidates, k) - margin;
+    std::erase_if(candidates, [least](const Candidate& c) { return c.similarity < least; });
+    room = std::max(room, 2 * candidates.size());
+  }
+}
+
+void nearest_to(const SimilarityIndex& index, const float* query, size_t q, size_t k, NearestWorkspace& workspace,
+                int64_t* ids, float* similarities) {
+  const auto scale = static_cast<double>(workspace.queries.scales[q]);
+  if (scale == 0) {
+    for (size_t i = 0; i < k; ++i) ids[i] = static_cast<int64_t>(i);
+    std::fill_n(similarities, k, 0.0F);
+    return;
+  }
+  const double bound = read_unit(index, query, workspace.queries, q, workspace.unit) / scale;
+  auto& candidates = workspace.candidates;
+  select(index, workspace.dots.get() + q * index.stride(), k, static_cast<float>(2 * bound), candidates);
+  const auto measure = [&](Candidate& candidate) {
+    candidate.similarity =
+        static_cast<float>(index.dot(static_cast<size_t>(candidate.row), workspace.unit.data())) + 0.0F;
+  };
+  // The likeliest first: the least similar of them rules out most of the others.
+  kth_largest(candidates, k);
+  float worst = std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < k; ++i) {
+    measure(candidates[i]);
+    worst = std::min(worst, candidates[i].similarity);
+  }
+  const double least = static_cast<double>(worst) / scale - bound;
+  size_t count = k;
+  for (size_t i = k; i < candidates.size(); ++i) {
+    if (static_cast<double>(candidates[i].similarity) < least) continue;
+    candidates[count] = candidates[i];
+    measure(candidates[count++]);
+  }
+  const auto begin = candidates.begin();
+  const auto end = begin + static_cast<std::ptrdiff_t>(count);
+  const auto kth = begin + static_cast<std::ptrdiff_t>(k);
+  if (kth != end) std::nth_element(begin, kth, end, is_nearer);
+  std::sort(begin, kth, is_nearer);
+  for (size_t i = 0; i < k; ++i) {
+    ids[i] = candidates[i].row;
+    similarities[i] = candidates[i].similarity;
+  }
+}
+
+}  // namespace
+
+void nearest_rows(const SimilarityIndex& index, const float* rows, size_t k, NearestWorkspace& workspace, int64_t* ids,
+                  float* similarities) {
+  multiply(index, workspace);
+  for (size_t q = 0; q < workspace.queries.scales.size(); ++q) {
+    nearest_to(index, rows + q * index.dim(), q, k, workspace, ids + q * k, similarities + q * k);
+  }
+}
+
+void NearestSearch::find(const float* rows, size_t first, size_t count, size_t k, int64_t* ids, float* similarities) {
+  for_passes(*index_, count, workspaces_, [&](size_t i, size_t n, NearestWorkspace& workspace) {
+    const float* queries = rows + i * index_->dim();
+    index_->read_queries(queries, first + i, n, workspace.queries);
+    nearest_rows(*index_, queries, k, workspace, ids + i * k, similarities + i * k);
+  });
+}
+
+}  // namespace fastroute
