@@ -11,6 +11,7 @@ import pytest
 import fastroute
 from fastroute.artifact import ROUTER, safetensors, write_artifact
 from fastroute.errors import ArtifactCorruptError
+from fastroute.routers import SimilarityWeightedRouter
 
 GOOD: dict[str, np.ndarray] = {
     "rows": np.array([[127, 0], [0, 127], [90, 90]], np.int8),
@@ -21,8 +22,20 @@ GOOD: dict[str, np.ndarray] = {
     "counts": np.array([1.0, 2.0, 0.5, 0.5], np.float32),
 }
 
+BATTLES: dict[str, np.ndarray] = {
+    "lengths": np.array([1, 0, 2], np.uint32),
+    "model_a": np.array([0, 1, 0], np.uint16),
+    "model_b": np.array([2, 0, 1], np.uint16),
+    "outcome": np.array([1, 0, 0.5], np.float32),
+    "weight": np.ones(3, np.float32),
+    "text": np.frombuffer("prove itéx".encode(), np.uint8),
+    "ends": np.array([8, 10, 11], np.int64),
+}
 
-def write(folder: Path, changes: dict[str, Any] | None = None, **manifest: Any) -> Path:
+
+def write(
+    folder: Path, changes: dict[str, Any] | None = None, battles: dict[str, Any] | None = None, **manifest: Any
+) -> Path:
     tensors = {**GOOD, **(changes or {})}
     values = {
         "kind": "sw_ranking",
@@ -40,6 +53,9 @@ def write(folder: Path, changes: dict[str, Any] | None = None, **manifest: Any) 
         **manifest,
     }
     files = {"index.safetensors": safetensors.encode({k: v for k, v in tensors.items() if v is not None})}
+    if battles is not None:
+        kept = {**BATTLES, **battles}
+        files["battles.safetensors"] = safetensors.encode({k: v for k, v in kept.items() if v is not None})
     write_artifact(folder, format=ROUTER, manifest=values, files=files)
     return folder
 
@@ -132,3 +148,51 @@ def test_an_index_without_prompts(tmp_path: Path) -> None:
     nothing = {name: values[:0] for name, values in GOOD.items()}
     with pytest.raises(ArtifactCorruptError, match="battles: found none"):
         fastroute.load(write(tmp_path / "it", nothing))
+
+
+def test_sound_battles_load(tmp_path: Path) -> None:
+    router = fastroute.load(write(tmp_path / "it", battles={}, kept="prompts"))
+    assert isinstance(router, SimilarityWeightedRouter)
+    assert router._kept is not None
+    assert [router._kept.prompts[row] for row in range(3)] == ["prove it", "\u00e9", "x"]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "value", "says"),
+    [
+        ("lengths", np.array([1, 1, 2], np.uint32), "'lengths' does not add up to the 3 battles"),
+        ("lengths", np.array([2**32 - 1, 3, 1], np.uint32), "'lengths' does not add up"),
+        ("model_a", np.array([0, 3, 0], np.uint16), "tensor 'model_a' holds 3; there are 3 models"),
+        ("model_b", np.array([0, 65535, 0], np.uint16), "tensor 'model_b' holds 65535"),
+        ("outcome", np.array([0, 1.5, 0], np.float32), "outcome is outside"),
+        ("outcome", np.array([0, -0.5, 0], np.float32), "outcome is outside"),
+        ("weight", np.array([1, 0, 1], np.float32), "weight not above 0"),
+        ("text", np.frombuffer(b"prove it\xff\xffx", np.uint8), "prompt 1 is not UTF-8"),
+        ("text", np.frombuffer(b"prove", np.uint8), "'ends' does not rise to the 5 bytes"),
+        ("ends", np.array([8, 7, 11], np.int64), "'ends' does not rise"),
+        ("ends", np.array([-1, 7, 11], np.int64), "'ends' does not rise"),
+        ("ends", np.array([8, 10, 2**62], np.int64), "'ends' does not rise"),
+    ],
+)
+def test_tensors_of_battles(tensor: str, value: np.ndarray, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactCorruptError, match=says) as caught:
+        fastroute.load(write(tmp_path / "it", battles={tensor: value}, kept="prompts"))
+    assert str(tmp_path / "it") in str(caught.value)
+
+
+@pytest.mark.parametrize("tensor", list(BATTLES))
+def test_missing_and_misshapen_tensors_of_battles(tensor: str, tmp_path: Path) -> None:
+    good = BATTLES[tensor]
+    for number, bad in enumerate([None, good.astype(np.float64), good[None], good[:-1]]):
+        with pytest.raises(ArtifactCorruptError, match=r"battles\.safetensors"):
+            fastroute.load(write(tmp_path / str(number), battles={tensor: bad}, kept="battles"))
+
+
+@pytest.mark.parametrize(
+    ("battles", "kept"), [(None, "prompts"), ({}, None), ({}, "nothing"), ({}, 3), ({}, ["prompts"])]
+)
+def test_a_manifest_that_its_files_do_not_bear_out(
+    battles: dict[str, Any] | None, kept: object, tmp_path: Path
+) -> None:
+    with pytest.raises(ArtifactCorruptError, match="kept is"):
+        fastroute.load(write(tmp_path / "it", battles=battles, kept=kept))

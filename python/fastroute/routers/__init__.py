@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from fastroute.routers.experts import ExpertsRouter
-from fastroute.routers.explanation import DomainShare, Explanation, FeatureEffect
+from fastroute.routers.explanation import (
+    BattleExplanation,
+    DomainShare,
+    Explanation,
+    FeatureEffect,
+    NearestBattle,
+    NearestPrompt,
+    NeighbourExplanation,
+)
 from fastroute.routers.matrix_factorization import MatrixFactorizationRouter
 from fastroute.routers.protocol import Router
 from fastroute.routers.random import RandomRouter
 from fastroute.routers.similarity_weighted import SimilarityWeightedRouter
 
 __all__ = [
+    "BattleExplanation",
     "DomainShare",
     "ExpertsRouter",
     "Explanation",
     "FeatureEffect",
     "MatrixFactorizationRouter",
+    "NearestBattle",
+    "NearestPrompt",
+    "NeighbourExplanation",
     "RandomRouter",
     "Router",
     "SimilarityWeightedRouter",

@@ -22,6 +22,7 @@ __all__ = [
     "INDEX_FILE",
     "MOST_TIERS",
     "BattleIndex",
+    "IndexedBattles",
     "embedding_keys",
     "index_battles",
     "join_indexes",
@@ -91,6 +92,28 @@ class BattleIndex:
         return _core.SimilarityIndex(self.rows, self.scales, self.fine), counts
 
 
+@dataclass(frozen=True, slots=True)
+class IndexedBattles:
+    """An index, and which battles and prompts are in it.
+
+    Attributes
+    ----------
+    index
+        Of p prompts.
+    place
+        (p,) int64: which of the battles' prompts each one is.
+    taken
+        (n,) bool: battles that it counts.
+    within
+        Battles within one tier, which it does not count.
+    """
+
+    index: BattleIndex
+    place: NDArray[np.int64]
+    taken: NDArray[np.bool_]
+    within: int
+
+
 def index_battles(
     battles: Battles,
     prompts: BattleIndex,
@@ -99,8 +122,8 @@ def index_battles(
     tiers: int,
     compat: str | None,
     kept: NDArray[np.bool_] | None = None,
-) -> tuple[BattleIndex, int]:
-    """Index battles, and count those within one tier that the index does not hold.
+) -> IndexedBattles:
+    """Index battles.
 
     Parameters
     ----------
@@ -127,17 +150,25 @@ def index_battles(
     wins = (battles.weight * battles.outcome)[taken]
     losses = (battles.weight * (1 - battles.outcome))[taken]
     prompt, tier_a, tier_b = battles.prompt[taken], tier_a[taken], tier_b[taken]
-    index = _indexed(
+    index, place = _indexed(
         prompts,
         prompt=np.concatenate([prompt, prompt]),
         cell=np.concatenate([tier_a * sides + tier_b, tier_b * sides + tier_a]),
         count=np.concatenate([wins, losses]),
     )
-    return index, left_out
+    return IndexedBattles(index, place, taken, left_out)
 
 
-def join_indexes(first: BattleIndex, second: BattleIndex) -> BattleIndex:
-    """Index the prompts of both; of a prompt that both have, the first one's row stands and the counts add up."""
+def join_indexes(
+    first: BattleIndex, second: BattleIndex
+) -> tuple[BattleIndex, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Index the prompts of both; of a prompt that both have, the first one's row stands and the counts add up.
+
+    Returns
+    -------
+    tuple
+        The index, and where the prompts of each are in it.
+    """
     keys, where = np.unique(np.concatenate([first.keys, second.keys]), return_inverse=True)
     where = where.reshape(-1)
     origin = np.empty(len(keys), np.int64)
@@ -155,12 +186,15 @@ def join_indexes(first: BattleIndex, second: BattleIndex) -> BattleIndex:
         cells=first.cells,
         counts=first.counts,
     )
-    return _indexed(
+    joined, kept = _indexed(
         prompts,
         prompt=prompt,
         cell=np.concatenate([first.cells, second.cells]).astype(np.int64),
         count=np.concatenate([first.counts, second.counts]).astype(np.float64),
     )
+    place = np.empty(len(keys), np.int64)
+    place[kept] = np.arange(len(kept))
+    return joined, (place[where[: len(first)]], place[where[len(first) :]])
 
 
 def text_keys(keys: tuple[str, ...]) -> NDArray[np.uint64]:
@@ -184,8 +218,8 @@ def _indexed(
     prompt: NDArray[np.int64],
     cell: NDArray[np.int64],
     count: NDArray[np.float64],
-) -> BattleIndex:
-    """Add up what falls into one cell of one prompt, and leave out prompts without a battle.
+) -> tuple[BattleIndex, NDArray[np.int64]]:
+    """Add up what falls into one cell of one prompt, leave out prompts without a battle, and say which are left.
 
     Prompts with equal cells lie together, where the engine adds up their weights in one go.
     """
@@ -200,7 +234,7 @@ def _indexed(
     order = np.array(sorted(range(len(used)), key=lambda i: (signatures[i], int(prompts.keys[used[i]]))), np.int64)
     entries = np.concatenate([np.arange(a, b) for a, b in (spans[i] for i in order)]) if len(order) else order
     kept = used[order]
-    return BattleIndex(
+    index = BattleIndex(
         rows=prompts.rows[kept],
         fine=prompts.fine[kept] if prompts.fine is not None and len(kept) <= FINE_PROMPTS else None,
         scales=prompts.scales[kept],
@@ -209,6 +243,7 @@ def _indexed(
         cells=cells[entries],
         counts=sums[entries],
     )
+    return index, kept
 
 
 def numbers_per_model(artifact: Artifact, member: str, models: tuple[str, ...], dtype: type[Any]) -> NDArray[Any]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DomainShare", "Explanation", "FeatureEffect"]
+__all__ = [
+    "BattleExplanation",
+    "DomainShare",
+    "Explanation",
+    "FeatureEffect",
+    "NearestBattle",
+    "NearestPrompt",
+    "NeighbourExplanation",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +71,111 @@ class Explanation:
     gain: float
     domains: tuple[DomainShare, ...]
     features: tuple[FeatureEffect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NearestBattle:
+    """A battle on a prompt that is like the one at hand.
+
+    Attributes
+    ----------
+    prompt
+        Its text, or its key where the artifact has no texts.
+    model_a, model_b
+        Who fought.
+    winner
+        "model_a", "model_b" or "tie".
+    outcome
+        In [0, 1]: 1 where model_a won, .5 for a tie; in between where several judged, or where scores were compared.
+    similarity
+        Cosine of the two prompts' embeddings.
+    weight
+        What the battle counts in the fit; the most similar prompt's battles count 1 on average.
+    battles
+        How many battles the index has on this prompt.
+    """
+
+    prompt: str
+    model_a: str
+    model_b: str
+    winner: str
+    outcome: float
+    similarity: float
+    weight: float
+    battles: int
+
+
+@dataclass(frozen=True, slots=True)
+class BattleExplanation:
+    """A score by similarity-weighted Elo, and the battles that weigh most in it.
+
+    Attributes
+    ----------
+    score
+        As the router gives it: the win rate of the strong model's tier.
+    global_score
+        The win rate with all battles alike, whatever the prompt.
+    prompts
+        How many prompts the index has.
+    battles
+        The nearest, most similar first.
+    """
+
+    score: float
+    global_score: float
+    prompts: int
+    battles: tuple[NearestBattle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NearestPrompt:
+    """A scored prompt that is like the one at hand.
+
+    Attributes
+    ----------
+    prompt
+        Its text, or its key where the artifact has no texts.
+    strong, weak
+        Quality of the two models on it.
+    similarity
+        Cosine of the two prompts' embeddings.
+    weight
+        What it counts; the most similar one counts 1.
+    """
+
+    prompt: str
+    strong: float
+    weak: float
+    similarity: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourExplanation:
+    """A score by nearest neighbours, and the nearest of them.
+
+    Attributes
+    ----------
+    score
+        As the router gives it.
+    gain
+        Quality of the strong model above the weak one among the neighbours, shrunk to that of all prompts.
+    standard_error
+        Of `gain`; infinite for a single neighbour.
+    global_gain
+        Mean over all prompts: what a prompt is taken to gain unless its neighbours clearly say otherwise.
+    trusted
+        Whether `gain` differs from `global_gain` by more than the guard allows for chance.
+    neighbours
+        How many count.
+    nearest
+        The nearest of them, most similar first.
+    """
+
+    score: float
+    gain: float
+    standard_error: float
+    global_gain: float
+    trusted: bool
+    neighbours: int
+    nearest: tuple[NearestPrompt, ...]

@@ -13,6 +13,7 @@ from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
+from fastroute.routers.arguments import real_number, whole_number
 from fastroute.routers.base import (
     STRONG,
     WEAK,
@@ -27,6 +28,7 @@ from fastroute.routers.battle_index import (
     INDEX_FILE,
     MOST_TIERS,
     BattleIndex,
+    IndexedBattles,
     embedding_keys,
     index_battles,
     join_indexes,
@@ -35,6 +37,8 @@ from fastroute.routers.battle_index import (
     text_keys,
 )
 from fastroute.routers.embedding import EmbeddingRouter
+from fastroute.routers.explanation import BattleExplanation, NearestBattle
+from fastroute.routers.kept_battles import BATTLES_FILE, KeptBattles, join_kept_battles, keep_battles, read_battles
 
 if TYPE_CHECKING:
     import os
@@ -49,7 +53,9 @@ __all__ = ["SimilarityWeightedRouter"]
 
 NORMALISERS = ("best", "none")
 COMPAT = ("routellm",)
+KEEP = ("prompts", "battles")
 LARGEST_BASE = 1e30
+LEAST_EXPONENT = -40.0  # of weights, as csrc/kernels.h has it
 _MEAN_RATING = 1000.0
 _HELD_OUT = 0.1
 _MOST_HELD_OUT = 4000
@@ -120,15 +126,15 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         seed: int = 0,
     ) -> None:
         self._settings = _checked(tiers=tiers, base=base, normaliser=normaliser, compat=compat)
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-            raise InvalidTypeError(f"seed: found {type(seed).__name__}, allowed: an int")
-        self._seed = int(seed)
+        self._seed = whole_number("seed", seed)
         self._strong, self._weak = strong, weak
         self._encoder = encoder if encoder is None or isinstance(encoder, Encoder) else load_encoder(encoder)
         self._artifact = ""
         self._threshold = Threshold(0.5)  # until fit chooses one
         self._manifest: dict[str, Any] = {}
         self._index: _core.SimilarityIndex | None = None
+        self._kept: KeptBattles | None = None
+        self._keep: str | None = None
         self._scorer: _core.SimilarityWeighted | None = None
 
     def fit(
@@ -137,6 +143,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         *,
         outcomes: object = None,
         embeddings: NDArray[np.float32] | None = None,
+        keep: str | None = "prompts",
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> SimilarityWeightedRouter:
@@ -158,6 +165,9 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         embeddings
             float32 (n, d), finite: needed where tables give rows. The router reads text only if its encoder has the
             same d.
+        keep
+            What the artifact has for `explain`: "prompts" and their battles; "battles", with keys in place of the
+            prompts' texts; or None for nothing.
         provenance
             What the artifact is to say of its training: data with hashes and licences, the command.
         progress
@@ -180,6 +190,9 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         from fastroute.training.battles import held_out
         from fastroute.training.strengths import bradley_terry
         from fastroute.training.tiers import assign_tiers
+
+        if keep is not None and keep not in KEEP:
+            raise InvalidArgumentError(f"keep: found {keep!r}, allowed: None, {', '.join(KEEP)}")
 
         def tell(done: int) -> None:
             if progress is not None:
@@ -204,8 +217,9 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         tell(2)
         calibration, metrics, threshold = other._calibrate(data, rows, quantised, kept)
         tell(3)
-        index, within = other._indexed(data, quantised)
-        other._hold(index)
+        indexed = other._indexed(data, quantised)
+        other._hold(indexed.index)
+        other._kept, other._keep = other._kept_of(data, indexed, keep), keep
         other._complete()
         other._threshold = Threshold(0.5 if threshold is None else other._shifted(*threshold))
         other._manifest = {
@@ -214,8 +228,10 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             "training": {
                 **(provenance or {}),
                 **data.counts(),
-                "prompts": len(index),
-                "battles_within_a_tier": within if self._settings["compat"] is None else "as RouteLLM counts them",
+                "prompts": len(indexed.index),
+                "battles_within_a_tier": indexed.within
+                if self._settings["compat"] is None
+                else "as RouteLLM counts them",
                 "sources": _sources(data),
                 "dropped_rows": data.dropped,
             },
@@ -262,19 +278,21 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         other.__dict__.update(self.__dict__)
         other._encoder = encoder
         other._welcome(data)
-        joined, within = other._indexed(data, _quantised(data, rows))
-        joined = join_indexes(self._stored(), joined)
+        added = other._indexed(data, _quantised(data, rows))
+        joined, places = join_indexes(self._stored(), added.index)
         other._hold(joined)
+        kept = other._kept_of(data, added, self._keep)
+        other._kept = join_kept_battles(self._kept, kept, places) if self._kept and kept else None
         other._complete()
         training = dict(self._manifest.get("training", {}))
-        added = {
+        appended = {
             **(provenance or {}),
             **data.counts(),
-            "battles_within_a_tier": within,
+            "battles_within_a_tier": added.within,
             "sources": _sources(data),
             "dropped_rows": data.dropped,
         }
-        training |= {"prompts": len(joined), "appended": [*training.get("appended", []), added]}
+        training |= {"prompts": len(joined), "appended": [*training.get("appended", []), appended]}
         other._manifest = {**self._manifest, "training": training}
         other._artifact = ""
         return other
@@ -301,6 +319,10 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             router._hold(index)
         except InvalidArgumentError as error:
             raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
+        router._kept = read_battles(artifact, prompts=len(index), models=len(router.models_))
+        router._keep = artifact.manifest.get("kept")
+        if router._keep not in ((None,) if router._kept is None else KEEP):
+            raise ArtifactCorruptError(f"{artifact.path}: kept is {router._keep!r}, which its files don't bear out")
         router._restore(artifact, strong=strong, weak=weak)
         return router
 
@@ -330,6 +352,59 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         compat: str | None = self._settings["compat"]
         return compat
 
+    def explain(self, prompt: str, k: int = 5, *, per_prompt: int = 1) -> BattleExplanation:
+        """Show the battles that weigh most in a prompt's score.
+
+        Parameters
+        ----------
+        prompt
+            A prompt.
+        k
+            Battles to show, at least 1; fewer where there are fewer.
+        per_prompt
+            At most so many on one and the same prompt, at least 1: first those between the tiers of the pair, then
+            those of one of them.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            `prompt` is no str, `k` or `per_prompt` is no int of 1 or more, or the router was trained without keeping
+            battles, or without a text encoder.
+        """
+        index, _ = self._trained()
+        if not isinstance(prompt, str):
+            raise InvalidTypeError(f"prompt: found {type(prompt).__name__}, allowed: str")
+        k, per_prompt = whole_number("k", k, least=1), whole_number("per_prompt", per_prompt, least=1)
+        if self._kept is None:
+            raise InvalidArgumentError(
+                "explain: this router was trained without keeping its battles; train it with keep='prompts'"
+            )
+        score = self.score(prompt)  # says where there is no text encoder
+        assert self._encoder is not None
+        assert self._scorer is not None
+        rows, similarities = index.nearest(self._encoder.embed([prompt]), k)
+        weights = self._weights(similarities[0].astype(np.float64))
+        battles: list[NearestBattle] = []
+        for row, similarity, weight in zip(rows[0].tolist(), similarities[0].tolist(), weights.tolist(), strict=True):
+            battles += self._kept.nearest(row, self.models_, self._telling(), similarity, weight)[:per_prompt]
+        return BattleExplanation(score, self._scorer.global_rate, index.size, tuple(battles[:k]))
+
+    def _weights(self, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weights of battles on prompts of these similarities, the best of all first."""
+        best = similarities[0]
+        if self._settings["normaliser"] == "best":
+            if best <= 0:
+                return np.ones_like(similarities)
+            similarities, best = similarities / best, np.float64(1.0)
+        exponents = (similarities - best) * math.log2(self._settings["base"])
+        weights: NDArray[np.float64] = np.exp2(np.maximum(exponents, LEAST_EXPONENT))
+        return weights
+
+    def _telling(self) -> NDArray[np.int64]:
+        """How many of the pair's tiers each model belongs to: what its battles tell of the pair."""
+        strong, weak = (self.tiers_[self.models_.index(model)] for model in (self._strong, self._weak))
+        return np.where(self.tiers_ == strong, 1, 0) + np.where(self.tiers_ == weak, 2, 0)
+
     def save(self, path: str | os.PathLike[str]) -> str:
         """Write the router to a folder, whole or not at all, and return its SHA-256.
 
@@ -353,10 +428,13 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             "base": self._settings["base"],
             "normaliser": self._settings["normaliser"],
             "compat": self._settings["compat"],
+            "kept": self._keep,
             "encoder": reference,
             **self._manifest,
         }
         files[INDEX_FILE] = index.encoded()
+        if self._kept is not None:
+            files[BATTLES_FILE] = self._kept.encoded()
         self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
         return self._artifact
 
@@ -370,9 +448,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             battles = battles_from_preferences(battles, name="battles", merge_repeats=False)
         return battles_of_both(battles, outcomes, seed=self._seed)
 
-    def _indexed(
-        self, data: Battles, quantised: BattleIndex, kept: NDArray[np.bool_] | None = None
-    ) -> tuple[BattleIndex, int]:
+    def _indexed(self, data: Battles, quantised: BattleIndex, kept: NDArray[np.bool_] | None = None) -> IndexedBattles:
         place = {model: int(tier) for model, tier in zip(self.models_, self.tiers_, strict=True)}
         return index_battles(
             data,
@@ -382,6 +458,12 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             compat=self._settings["compat"],
             kept=kept,
         )
+
+    def _kept_of(self, data: Battles, indexed: IndexedBattles, keep: str | None) -> KeptBattles | None:
+        if keep is None:
+            return None
+        model = np.array([self.models_.index(model) for model in data.models], np.int64)
+        return keep_battles(data, indexed.place, indexed.taken, model, texts=keep == "prompts")
 
     def _hold(self, index: BattleIndex) -> None:
         """Build the native index. Of the rows, only the engine's copy is kept."""
@@ -427,7 +509,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
 
         asked = np.flatnonzero(~kept)[:_MOST_HELD_OUT]
         try:
-            self._hold(self._indexed(data, quantised, kept)[0])
+            self._hold(self._indexed(data, quantised, kept).index)
             self._complete()
         except InvalidArgumentError:
             return {}, {}, None  # too few battles to do without some; the whole index says whether they are enough
@@ -483,21 +565,13 @@ def _sources(data: Battles) -> dict[str, int]:
 
 
 def _checked(*, tiers: object, base: object, normaliser: object, compat: object) -> dict[str, Any]:
-    if isinstance(tiers, bool) or not isinstance(tiers, (int, np.integer)):
-        raise InvalidTypeError(f"tiers: found {type(tiers).__name__}, allowed: an int")
-    if not 1 <= tiers <= MOST_TIERS:
-        shown = tiers if abs(tiers) < 1 << 64 else "an int of many digits"
-        raise InvalidArgumentError(f"tiers: found {shown}, allowed: 1 to {MOST_TIERS}")
-    if isinstance(base, bool) or not isinstance(base, (int, float, np.integer, np.floating)):
-        raise InvalidTypeError(f"base: found {type(base).__name__}, allowed: a number")
-    if not 1 <= base <= LARGEST_BASE:
-        found = "an int of many digits" if isinstance(base, int) and abs(base) >= 1 << 64 else base
-        raise InvalidArgumentError(f"base: found {found}, allowed: 1 to {LARGEST_BASE:g}")
+    tiers = whole_number("tiers", tiers, least=1, most=MOST_TIERS)
+    base = real_number("base", base, least=1, most=LARGEST_BASE)
     if normaliser not in NORMALISERS:
         raise InvalidArgumentError(f"normaliser: found {normaliser!r}, allowed: {', '.join(NORMALISERS)}")
     if compat is not None and compat not in COMPAT:
         raise InvalidArgumentError(f"compat: found {compat!r}, allowed: None, {', '.join(COMPAT)}")
-    return {"tiers": int(tiers), "base": float(base), "normaliser": normaliser, "compat": compat}
+    return {"tiers": tiers, "base": base, "normaliser": normaliser, "compat": compat}
 
 
 def _settings_of(artifact: Artifact) -> dict[str, Any]:

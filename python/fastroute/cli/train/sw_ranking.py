@@ -25,7 +25,7 @@ fastroute train sw_ranking --append my-router --preferences new-votes.jsonl
 """
 _FILES = ("preferences", "outcomes", "judge_scores")
 _PACKAGES = ("fastroute", "numpy")
-_NOT_APPENDED = ("strong", "weak", "encoder", "tiers", "base", "normaliser", "compat")
+_NOT_APPENDED = ("keep", "strong", "weak", "encoder", "tiers", "base", "normaliser", "compat")
 
 
 def add_parser(kinds: Subparsers) -> None:
@@ -53,7 +53,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     from inspect import signature
 
     from fastroute.routers import SimilarityWeightedRouter
-    from fastroute.routers.similarity_weighted import COMPAT, NORMALISERS
+    from fastroute.routers.similarity_weighted import COMPAT, KEEP, NORMALISERS
 
     defaults = {name: p.default for name, p in signature(SimilarityWeightedRouter).parameters.items()}
     data = parser.add_argument_group("data (one of them at least)")
@@ -88,6 +88,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument(
         "--normaliser", choices=NORMALISERS, nargs="+", help="what similarities are divided by (default: best)"
+    )
+    router.add_argument(
+        "--keep",
+        choices=(*KEEP, "nothing"),
+        help="what the artifact has for --explain: battles with their prompts' texts, or with keys (default: prompts)",
     )
     training.add_argument("--compat", choices=COMPAT, help="count battles within a tier as RouteLLM's code does")
     training.add_argument("--seed", type=int, default=0, metavar="N", help="of draws and of the held-out prompts")
@@ -127,7 +132,7 @@ def _trained(args: argparse.Namespace, data: Battles, output: str) -> Similarity
 
     def fitted(base: float, normaliser: str) -> SimilarityWeightedRouter:
         router = SimilarityWeightedRouter(base=base, normaliser=normaliser, seed=args.seed, **given)
-        return router.fit(data, provenance={**provenance, **({"tried": tried} if tried else {})})
+        return router.fit(data, keep=_keep(args.keep), provenance={**provenance, **({"tried": tried} if tried else {})})
 
     if len(temperatures) == 1:
         return fitted(*temperatures[0])
@@ -143,6 +148,10 @@ def _trained(args: argparse.Namespace, data: Battles, output: str) -> Similarity
         _say(f"  base {one['base']:g}, normaliser {one['normaliser']}: {shown}")
     best = max(tried, key=lambda one: one.get("validation_apgr", 0.0))
     return fitted(best["base"], best["normaliser"])
+
+
+def _keep(given: str | None) -> str | None:
+    return None if given == "nothing" else given or "prompts"
 
 
 def _appended(args: argparse.Namespace, data: Battles, output: str) -> SimilarityWeightedRouter:
@@ -204,6 +213,7 @@ def _provenance(args: argparse.Namespace, output: str) -> dict[str, Any]:
         "base": None if args.base is None else [f"{base:g}" for base in args.base],
         "normaliser": args.normaliser,
         "compat": args.compat,
+        "keep": args.keep,
         "seed": args.seed,
     }
     return recorded("sw_ranking", files, options, output, packages=_PACKAGES)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
-__all__ = ["TOGETHER", "ExpertsFit", "HeldOut", "fit_experts"]
+__all__ = ["TOGETHER", "ExpertsFit", "HeldOut", "centred", "fit_experts"]
 
 FEWEST = 20  # prompts
 TOGETHER = "all together"
@@ -296,10 +296,8 @@ def _held_out(comparisons: Sequence[Comparison], training: Training, gain: NDArr
     rows = training.rows
 
     def of(name: str, domain: str, sides: Sides, mine: NDArray[np.bool_]) -> HeldOut:
-        centred = _centred(gain[mine], training.folds[mine])
-        return HeldOut(
-            name, domain, sides.strong_models, sides.weak_models, rows.strong[mine], rows.weak[mine], centred
-        )
+        shown = centred(gain[mine], training.folds[mine])
+        return HeldOut(name, domain, sides.strong_models, sides.weak_models, rows.strong[mine], rows.weak[mine], shown)
 
     found = [
         of(each.task.name, each.domain if each.domain in training.domains else "", each.sides, rows.task == number)
@@ -310,11 +308,12 @@ def _held_out(comparisons: Sequence[Comparison], training: Training, gain: NDArr
     return tuple(found)
 
 
-def _centred(gain: NDArray[np.float64], folds: NDArray[np.int64]) -> NDArray[np.float64]:
+def centred(gain: NDArray[np.float64], folds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Take off each fold's mean: fits differ in their level, and prompts of different fits are ranked together."""
     count = np.bincount(folds, minlength=_FOLDS)
     means = np.bincount(folds, weights=gain, minlength=_FOLDS) / np.maximum(count, 1)
-    centred: NDArray[np.float64] = gain - means[folds]
-    return centred
+    moved: NDArray[np.float64] = gain - means[folds]
+    return moved
 
 
 def _gold_held_out(  # noqa: PLR0917 - one of each

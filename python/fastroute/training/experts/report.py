@@ -11,14 +11,14 @@ from fastroute.training.experts.fit import TOGETHER
 if TYPE_CHECKING:
     from fastroute.training.experts.fit import ExpertsFit, HeldOut
 
-__all__ = ["report_of"]
+__all__ = ["report_of", "task_figures"]
 
 _RESAMPLES = 1000
 
 
 def report_of(fitted: ExpertsFit) -> dict[str, Any]:
     """Report a fit: for each task its sides, and APGR on held-out prompts with a 95% interval."""
-    tasks = [_figures(held_out) for held_out in fitted.held_out]
+    tasks = [task_figures(held_out) for held_out in fitted.held_out]
     known = [task["apgr"] for task in tasks if task["apgr"] is not None and task["task"] != TOGETHER]
     return {
         "held_out_apgr": float(np.mean(known)) if known else None,
@@ -30,20 +30,23 @@ def report_of(fitted: ExpertsFit) -> dict[str, Any]:
         },
         "tasks": tasks,
         "tasks_left_out": list(fitted.left_out),
-        "gold": [_figures(held_out) | {"acts_on": acts_on} for held_out, acts_on in fitted.gold_held_out],
+        "gold": [task_figures(held_out) | {"acts_on": acts_on} for held_out, acts_on in fitted.gold_held_out],
     }
 
 
-def _figures(held_out: HeldOut) -> dict[str, Any]:
+def task_figures(held_out: HeldOut, *, interval: bool = True) -> dict[str, Any]:
+    """Figures of one task: its sides, and APGR with or without a 95% interval."""
     from fastroute.evaluation import bootstrap
     from fastroute.evaluation.metrics import Outcomes, measure
 
     free = np.zeros(len(held_out.gain))
     outcomes = Outcomes(held_out.weak, held_out.strong, free, free)
-    drawn = bootstrap.resample(outcomes, [bootstrap.Scored(held_out.gain, None, 0.0)], resamples=_RESAMPLES, seed=0)
     value = measure(held_out.gain, outcomes).apgr
-    ends = bootstrap.interval(drawn.metric("apgr")[:, 0]) if value is not None else None
-    low, high = ends or (None, None)
+    low = high = None
+    if interval and value is not None:
+        scored = [bootstrap.Scored(held_out.gain, None, 0.0)]
+        drawn = bootstrap.resample(outcomes, scored, resamples=_RESAMPLES, seed=0)
+        low, high = bootstrap.interval(drawn.metric("apgr")[:, 0]) or (None, None)
     return {
         "task": held_out.task,
         "domain": held_out.domain,
