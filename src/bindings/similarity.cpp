@@ -167,6 +167,8 @@ void bind_similarity(py::module_& module) {
   py::class_<SimilarityIndex, std::shared_ptr<SimilarityIndex>>(module, "SimilarityIndex")
       .def(py::init(&make_index), py::arg("rows"), py::arg("scales"), py::arg("fine") = py::none())
       .def("fine", &fine_of)
+      .def("rank", &rank, py::arg("embeddings"), py::arg("candidates"), py::arg("k"))
+      .def("unit_rows", &unit_rows, py::arg("rows"))
       .def("nearest", &nearest, py::arg("embeddings"), py::arg("k"))
       .def("rows", &rows_of)
       .def("scales",

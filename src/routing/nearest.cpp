@@ -27,20 +27,25 @@ float kth_largest(std::vector<Candidate>& candidates, size_t k) {
   return kth->similarity;
 }
 
-// unit = the query's unit vector, padded with zeros. Returns how far query q's dots are off at most, as similarities.
-double read_unit(const SimilarityIndex& index, const float* query, const QuantisedQueries& queries, size_t q,
-                 std::vector<double>& unit) {
-  const size_t width = index.width();
+// unit = the query's unit vector, padded with zeros; of zeros where it has no direction.
+void read_unit(const SimilarityIndex& index, const float* query, std::vector<double>& unit) {
   double squares = 0;
   for (size_t j = 0; j < index.dim(); ++j) squares += static_cast<double>(query[j]) * static_cast<double>(query[j]);
+  unit.assign(index.width(), 0.0);
+  if (squares == 0) return;
   const double length = std::sqrt(squares);
-  unit.assign(width, 0.0);
+  for (size_t j = 0; j < index.dim(); ++j) unit[j] = static_cast<double>(query[j]) / length;
+}
+
+// How far query q's dots are off at most, as similarities.
+double error_bound(const SimilarityIndex& index, const QuantisedQueries& queries, size_t q,
+                   const std::vector<double>& unit) {
+  const size_t width = index.width();
   const auto scale = static_cast<double>(queries.scales[q]);
   const double steps = index.is_fine() ? fine_steps(index.dim()) : 1;
   double error = 0;
   double fine = 0;
   for (size_t j = 0; j < index.dim(); ++j) {
-    unit[j] = static_cast<double>(query[j]) / length;
     const double rest = index.is_fine() ? scale * queries.fine[q * width + j] / steps : 0.0;
     const double off = unit[j] - scale * queries.rows[q * width + j] - rest;
     error += off * off;
@@ -73,6 +78,21 @@ void select(const SimilarityIndex& index, const int32_t* dots, size_t k, float m
   }
 }
 
+void measure_row(const SimilarityIndex& index, const std::vector<double>& unit, Candidate& candidate) {
+  const double similarity = index.dot(static_cast<size_t>(candidate.row), unit.data());
+  candidate.similarity = static_cast<float>(similarity) + 0.0F;  // no minus zero
+}
+
+void write_nearest(std::vector<Candidate>& candidates, size_t k, int64_t* ids, float* similarities) {
+  const auto kth = candidates.begin() + static_cast<std::ptrdiff_t>(k);
+  if (kth != candidates.end()) std::nth_element(candidates.begin(), kth, candidates.end(), is_nearer);
+  std::sort(candidates.begin(), kth, is_nearer);
+  for (size_t i = 0; i < k; ++i) {
+    ids[i] = candidates[i].row;
+    similarities[i] = candidates[i].similarity;
+  }
+}
+
 void nearest_to(const SimilarityIndex& index, const float* query, size_t q, size_t k, NearestWorkspace& workspace,
                 int64_t* ids, float* similarities) {
   const auto scale = static_cast<double>(workspace.queries.scales[q]);
@@ -81,13 +101,11 @@ void nearest_to(const SimilarityIndex& index, const float* query, size_t q, size
     std::fill_n(similarities, k, 0.0F);
     return;
   }
-  const double bound = read_unit(index, query, workspace.queries, q, workspace.unit) / scale;
+  read_unit(index, query, workspace.unit);
+  const double bound = error_bound(index, workspace.queries, q, workspace.unit) / scale;
   auto& candidates = workspace.candidates;
   select(index, workspace.dots.get() + q * index.stride(), k, static_cast<float>(2 * bound), candidates);
-  const auto measure = [&](Candidate& candidate) {
-    candidate.similarity =
-        static_cast<float>(index.dot(static_cast<size_t>(candidate.row), workspace.unit.data())) + 0.0F;
-  };
+  const auto measure = [&](Candidate& candidate) { measure_row(index, workspace.unit, candidate); };
   // The likeliest first: the least similar of them rules out most of the others.
   kth_largest(candidates, k);
   float worst = std::numeric_limits<float>::infinity();
@@ -102,15 +120,8 @@ void nearest_to(const SimilarityIndex& index, const float* query, size_t q, size
     candidates[count] = candidates[i];
     measure(candidates[count++]);
   }
-  const auto begin = candidates.begin();
-  const auto end = begin + static_cast<std::ptrdiff_t>(count);
-  const auto kth = begin + static_cast<std::ptrdiff_t>(k);
-  if (kth != end) std::nth_element(begin, kth, end, is_nearer);
-  std::sort(begin, kth, is_nearer);
-  for (size_t i = 0; i < k; ++i) {
-    ids[i] = candidates[i].row;
-    similarities[i] = candidates[i].similarity;
-  }
+  candidates.resize(count);
+  write_nearest(candidates, k, ids, similarities);
 }
 
 }  // namespace
@@ -121,6 +132,18 @@ void nearest_rows(const SimilarityIndex& index, const float* rows, size_t k, Nea
   for (size_t q = 0; q < workspace.queries.scales.size(); ++q) {
     nearest_to(index, rows + q * index.dim(), q, k, workspace, ids + q * k, similarities + q * k);
   }
+}
+
+void rank_rows(const SimilarityIndex& index, const float* query, const int64_t* rows, size_t count, size_t k,
+               NearestWorkspace& workspace, int64_t* ids, float* similarities) {
+  read_unit(index, query, workspace.unit);
+  auto& candidates = workspace.candidates;
+  candidates.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    candidates[i].row = rows[i];
+    measure_row(index, workspace.unit, candidates[i]);
+  }
+  write_nearest(candidates, k, ids, similarities);
 }
 
 void NearestSearch::find(const float* rows, size_t first, size_t count, size_t k, int64_t* ids, float* similarities) {

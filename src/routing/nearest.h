@@ -34,7 +34,11 @@ struct NearestWorkspace : PassWorkspace {
 void nearest_rows(const SimilarityIndex& index, const float* rows, size_t k, NearestWorkspace& workspace, int64_t* ids,
                   float* similarities);
 
-// The same for any number of queries, on up to num_threads() threads. Any number of threads may use one at once.
+// The k nearest of these rows alone, which are below index.size(). k is from 0 to count.
+void rank_rows(const SimilarityIndex& index, const float* query, const int64_t* rows, size_t count, size_t k,
+               NearestWorkspace& workspace, int64_t* ids, float* similarities);
+
+// nearest_rows() for any number of queries, on up to num_threads() threads. Any number of threads may use one at once.
 class NearestSearch {
  public:
   explicit NearestSearch(const SimilarityIndex& index) : index_(&index) {}

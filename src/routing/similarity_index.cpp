@@ -160,6 +160,16 @@ double SimilarityIndex::dot(size_t row, const double* query) const noexcept {
   return static_cast<double>(scales_[row]) / steps * ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3]));
 }
 
+void SimilarityIndex::read_row(size_t row, float* out) const noexcept {
+  const int32_t steps = is_fine() ? fine_steps(dim_) : 1;
+  for (size_t j = 0; j < dim_; ++j) {
+    const size_t at = place(row, j);
+    int32_t x = steps * (blocks_[at] - kOffset);
+    if (is_fine()) x += fine_blocks_[at] - kOffset;
+    out[j] = static_cast<float>(static_cast<double>(scales_[row]) / steps * x);
+  }
+}
+
 void SimilarityIndex::multiply(const std::vector<uint8_t>& blocks, const std::vector<int8_t>& queries,
                                const std::vector<int32_t>& starts, int32_t* out) const {
   active_kernels().dot_blocks_i8(blocks.data(), stride() / kBlockRows, groups(), queries.data(), starts.data(),

@@ -59,6 +59,9 @@ class SimilarityIndex {
   // The dot product of a row as it is stored with width() numbers, of which those from dim() on are 0.
   double dot(size_t row, const double* query) const noexcept;
 
+  // out = a row as it is stored.
+  void read_row(size_t row, float* out) const noexcept;
+
   // dim(), rounded up to whole groups.
   size_t width() const noexcept;
 

@@ -447,6 +447,12 @@ def test_native_index() -> None:
     nearest = _core.SimilarityIndex(rows, scales).nearest
     check(lambda bad: nearest(bad, 2), EMBEDDINGS, named("embeddings"), ARGUMENT)
     check(lambda bad: nearest(floats(2, 4), bad), NEIGHBOURS, named("k"), ARGUMENT)
+    index, candidates = _core.SimilarityIndex(rows, scales), np.zeros((2, 1), np.int64)
+    check(lambda bad: index.rank(bad, candidates, 1), EMBEDDINGS, named("embeddings"), ARGUMENT)
+    check(lambda bad: index.rank(floats(2, 4), bad, 1), EMBEDDINGS, named("candidates"), ARGUMENT)
+    check(lambda bad: index.rank(floats(2, 4), candidates, bad), NEIGHBOURS, named("k"), ARGUMENT)
+    places = [(name, bad) for name, bad in EMBEDDINGS if name != "array of ints"]
+    check(index.unit_rows, places, named("rows"), ARGUMENT)
     offsets, cells, counts = np.array([0, 1]), np.array([1], np.uint16), np.ones(1, np.float32)
     check(lambda bad: _core.BattleCounts(2, bad, cells, counts), EMBEDDINGS, named("offsets"), ARGUMENT)
     check(lambda bad: _core.BattleCounts(2, offsets, bad, counts), EMBEDDINGS, named("cells"), ARGUMENT)

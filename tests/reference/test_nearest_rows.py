@@ -11,6 +11,7 @@ from tests.reference import nearest_reference as reference
 from tests.reference.battle_sets import embedding_matrix
 
 from fastroute import _core, info, set_num_threads
+from fastroute.errors import InvalidArgumentError
 
 # float64 sums in another order may round to a neighbouring float32.
 ROUNDING = {"rtol": 3e-7, "atol": 1e-12}
@@ -132,3 +133,49 @@ def test_same_bits_alone_and_in_any_batch(threads: Callable[[int], None]) -> Non
         np.testing.assert_array_equal(found, np.concatenate([found for _, found in alone]))
     ids, found = index.nearest(queries[:0], 20)
     assert ids.shape == found.shape == (0, 20)
+
+
+@pytest.mark.parametrize("fine", [False, True])
+def test_given_rows_ranked_as_all_are(fine: bool) -> None:
+    """Whatever finds the candidates, those that are found have the similarities of the scan, bit for bit."""
+    rng = np.random.default_rng(9)
+    rows = rng.standard_normal((500, 33)).astype(np.float32)
+    rows[::5] = rows[0]
+    queries = np.concatenate([rng.standard_normal((70, 33)), np.zeros((1, 33))]).astype(np.float32)
+    index = index_of(rows, fine=fine)
+    everything = np.tile(rng.permutation(500), (len(queries), 1))
+    for k in (1, 7, 500, 501):
+        for ranked, scanned in zip(index.rank(queries, everything, k), index.nearest(queries, k), strict=True):
+            np.testing.assert_array_equal(ranked, scanned)
+    some = np.sort(rng.integers(0, 500, (len(queries), 40)), axis=1)
+    ids, found = index.rank(queries, some, 10)
+    every = reference.similarities(index, queries)
+    expected = -np.sort(-np.take_along_axis(every, some, axis=1), axis=1)[:, :10]
+    np.testing.assert_allclose(found, expected, **ROUNDING)
+    assert all(set(row) <= set(candidates) for row, candidates in zip(ids.tolist(), some.tolist(), strict=True))
+    assert index.rank(queries, some[:, :0], 3)[0].shape == (len(queries), 0)
+
+
+@pytest.mark.parametrize("fine", [False, True])
+def test_rows_as_they_are_stored(fine: bool) -> None:
+    index = index_of(np.random.default_rng(10).standard_normal((50, 7)).astype(np.float32), fine=fine)
+    wanted = np.array([3, 49, 0, 3])
+    stored = reference.stored_rows(index)[wanted]
+    found = index.unit_rows(wanted)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, stored, rtol=1e-6)
+    assert index.unit_rows(wanted[:0]).shape == (0, 7)
+
+
+def test_rows_that_are_not_there() -> None:
+    index = index_of(np.eye(3, dtype=np.float32), fine=False)
+    query = np.ones((1, 3), np.float32)
+    for bad in (-1, 3, 2**62):
+        with pytest.raises(InvalidArgumentError, match=rf"candidates: found {bad}, allowed: 0 to 2"):
+            index.rank(query, np.array([[0, bad]]), 1)
+        with pytest.raises(InvalidArgumentError, match=rf"rows: found {bad}, allowed: 0 to 2"):
+            index.unit_rows(np.array([bad]))
+    with pytest.raises(InvalidArgumentError, match="candidates: found 2 rows, allowed: one for each of 1 embeddings"):
+        index.rank(query, np.zeros((2, 2), np.int64), 1)
+    with pytest.raises(InvalidArgumentError, match="row 0, column 1: found NaN"):
+        index.rank(np.array([[1, np.nan, 0]], np.float32), np.array([[0]]), 1)
