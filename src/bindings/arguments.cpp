@@ -1,5 +1,6 @@
 #include "bindings/arguments.h"
 
+#include <cmath>
 #include <cstdint>
 
 #include "runtime/error.h"
@@ -116,6 +117,23 @@ size_t count_of(py::handle object, const char* name, size_t least) {
     throw InvalidArgument(name + (": found " + std::to_string(value)) + allowed);
   }
   return static_cast<size_t>(value);
+}
+
+double number_of(py::handle object, const char* name, int least) {
+  const std::string allowed = ", allowed: a finite number from " + std::to_string(least) + " up";
+  const double value = PyBool_Check(object.ptr()) ? -1 : PyFloat_AsDouble(object.ptr());
+  if (PyErr_Occurred() != nullptr && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+    PyErr_Clear();
+    throw InvalidArgument(name + std::string(": found a number beyond a float") + allowed);
+  }
+  if (PyBool_Check(object.ptr()) || PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    throw InvalidType(name + (": found " + type_name(object)) + allowed);
+  }
+  if (!(std::isfinite(value) && value >= least)) {
+    throw InvalidArgument(name + (": found " + std::string(py::str(py::float_(value)))) + allowed);
+  }
+  return value;
 }
 
 template <class T>

@@ -73,6 +73,9 @@ void in_slices(size_t count, const Body& body) {
 // A whole number from `least` up, as Python's int or what stands for one; no bool.
 size_t count_of(py::handle object, const char* name, size_t least);
 
+// A finite number from `least` up, as Python's float or what stands for one; no bool.
+double number_of(py::handle object, const char* name, int least);
+
 // A C-contiguous array of exactly this element type and number of dimensions; no silent conversion.
 template <class T>
 py::array_t<T, py::array::c_style> array_of(py::handle object, const char* name, py::ssize_t ndim);

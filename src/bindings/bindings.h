@@ -7,6 +7,7 @@ namespace fastroute::bindings {
 
 void bind_encoder(pybind11::module_& module);
 void bind_experts(pybind11::module_& module);
+void bind_nearest_gains(pybind11::module_& module);
 void bind_routing(pybind11::module_& module);
 void bind_similarity(pybind11::module_& module);
 

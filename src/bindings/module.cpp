@@ -43,4 +43,5 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   fastroute::bindings::bind_routing(module);
   fastroute::bindings::bind_experts(module);
   fastroute::bindings::bind_similarity(module);
+  fastroute::bindings::bind_nearest_gains(module);
 }

@@ -20,6 +20,19 @@ void check_rows(const int64_t* rows, size_t count, size_t size, const char* name
 
 }  // namespace
 
+GivenNeighbours::GivenNeighbours(py::handle given_ids, py::handle given_similarities)
+    : ids(array_of<int64_t>(given_ids, "ids", 2)),
+      similarities(array_of<float>(given_similarities, "similarities", 2)),
+      count(extent(ids, 0)),
+      k(extent(ids, 1)) {
+  if (k == 0) throw InvalidArgument("ids: found no columns, allowed: 1 or more");
+  if (extent(similarities, 0) != count || extent(similarities, 1) != k) {
+    throw InvalidArgument("similarities: found " + std::to_string(similarities.shape(0)) + " x " +
+                          std::to_string(similarities.shape(1)) + ", allowed: the shape of ids, " +
+                          std::to_string(count) + " x " + std::to_string(k));
+  }
+}
+
 py::tuple nearest(const SimilarityIndex& index, py::handle embeddings, py::handle k) {
   const auto rows = embeddings_of(embeddings, index.dim());
   const size_t found = std::min(count_of(k, "k", 1), index.size());

@@ -5,6 +5,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
+#include "bindings/index_scorers.h"
 #include "bindings/nearest.h"
 #include "elo/bradley_terry.h"
 #include "routing/battle_counts.h"
@@ -114,35 +115,6 @@ std::shared_ptr<SimilarityWeighted> make_scorer(std::shared_ptr<SimilarityIndex>
                                               Temperature{base, normalised});
 }
 
-py::object score(const SimilarityWeighted& scorer, py::handle prompts) {
-  if (PyUnicode_Check(prompts.ptr())) {
-    std::string storage;
-    const std::string_view text = utf8_of(prompts, storage);
-    const auto result = [&] {
-      const py::gil_scoped_release release;
-      return static_cast<double>(scorer.score(text));
-    }();
-    return py::float_(result);
-  }
-  const Prompts batch(prompts);
-  py::array_t<float> out(static_cast<py::ssize_t>(batch.texts().size()));
-  float* values = out.mutable_data();
-  in_slices(batch.texts().size(), [&](size_t begin, size_t count) {
-    scorer.score_batch(batch.texts().data() + begin, count, values + begin);
-  });
-  return out;
-}
-
-py::array_t<float> score_embeddings(const SimilarityWeighted& scorer, py::handle embeddings) {
-  const auto rows = embeddings_of(embeddings, scorer.dim());
-  py::array_t<float> out(rows.shape(0));
-  float* values = out.mutable_data();
-  in_slices(extent(rows, 0), [&](size_t begin, size_t count) {
-    scorer.score_embeddings(rows.data() + begin * scorer.dim(), begin, count, values + begin);
-  });
-  return out;
-}
-
 py::tuple solve_strengths(py::handle wins, py::handle start) {
   const auto table = array_of<double>(wins, "wins", 2);
   const auto given = array_of<double>(start, "start", 1);
@@ -187,8 +159,8 @@ void bind_similarity(py::module_& module) {
   py::class_<SimilarityWeighted, std::shared_ptr<SimilarityWeighted>>(module, "SimilarityWeighted")
       .def(py::init(&make_scorer), py::arg("index"), py::arg("counts"), py::arg("encoder").none(true), py::kw_only(),
            py::arg("strong"), py::arg("weak"), py::arg("base"), py::arg("normalised"))
-      .def("score", &score, py::arg("prompts"))
-      .def("score_embeddings", &score_embeddings, py::arg("embeddings"))
+      .def("score", &score<SimilarityWeighted>, py::arg("prompts"))
+      .def("score_embeddings", &score_embeddings<SimilarityWeighted>, py::arg("embeddings"))
       .def_property_readonly("constant", &SimilarityWeighted::constant)
       .def_property_readonly("dim", &SimilarityWeighted::dim)
       .def_property_readonly("global_rate", &SimilarityWeighted::global_rate);

@@ -13,20 +13,6 @@ namespace {
 constexpr int kMostSteps = 200;
 constexpr double kLastStep = 1e-9;  // the steps shrink quadratically: what is left after this one is below 1e-16
 
-// exp(-t) for t >= 0, in a fixed order of operations: the C library's own differs between processors in the last bit.
-// -t = k ln 2 + r, |r| <= ln(2) / 2, and a Taylor polynomial in r, off by 1e-16. Past 700 it stays what it is there.
-double exp_of_minus(double t) noexcept {
-  constexpr int kTerms = 13;
-  constexpr double kLongest = 700;
-  const double x = -(t < kLongest ? t : kLongest);
-  const double shifted = x * kernels::kLog2E + kernels::kRoundingShift;
-  const double k = shifted - kernels::kRoundingShift;
-  const double r = (x - k * kernels::kLn2High) - k * kernels::kLn2Low;
-  double p = 1;
-  for (int i = kTerms; i > 0; --i) p = 1 + p * r / i;
-  return p * std::bit_cast<double>((std::bit_cast<uint64_t>(shifted) + 1023) << 52);
-}
-
 // Which sides are reached from `from` along wins, or against them.
 std::vector<bool> reached(const double* wins, size_t n, size_t from, bool along) {
   std::vector<bool> seen(n, false);
@@ -79,6 +65,19 @@ bool solve_laplacian(double* c, Sum* pull, double* x, size_t n) {
 }
 
 }  // namespace
+
+// -t = k ln 2 + r, |r| <= ln(2) / 2, and a Taylor polynomial in r, off by 1e-16.
+double exp_of_minus(double t) noexcept {
+  constexpr int kTerms = 13;
+  constexpr double kLongest = 700;
+  const double x = -(t < kLongest ? t : kLongest);
+  const double shifted = x * kernels::kLog2E + kernels::kRoundingShift;
+  const double k = shifted - kernels::kRoundingShift;
+  const double r = (x - k * kernels::kLn2High) - k * kernels::kLn2Low;
+  double p = 1;
+  for (int i = kTerms; i > 0; --i) p = 1 + p * r / i;
+  return p * std::bit_cast<double>((std::bit_cast<uint64_t>(shifted) + 1023) << 52);
+}
 
 Solution solve_strengths(const double* wins, size_t n, double* strengths, SolverWorkspace& workspace) {
   if (n < 2) return {true, 0};

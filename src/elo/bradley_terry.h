@@ -34,6 +34,10 @@ struct SolverWorkspace {
 // not finite, the solution has not converged and the strengths are the last finite ones.
 Solution solve_strengths(const double* wins, size_t n, double* strengths, SolverWorkspace& workspace);
 
+// exp(-t) for t >= 0, in a fixed order of operations: the C library's own differs between processors in the last bit.
+// Past 700 it stays what it is there.
+double exp_of_minus(double t) noexcept;
+
 // Win rate of strength a against strength b, in logits: 1 / (1 + exp(b - a)), never NaN for finite strengths.
 double win_rate(double a, double b) noexcept;
 

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 
+#include "elo/bradley_terry.h"
+#include "runtime/error.h"
 #include "runtime/simd.h"
 
 namespace fastroute {
@@ -144,6 +147,39 @@ void rank_rows(const SimilarityIndex& index, const float* query, const int64_t* 
     measure_row(index, workspace.unit, candidates[i]);
   }
   write_nearest(candidates, k, ids, similarities);
+}
+
+void require_neighbours(const Neighbours& neighbours, size_t size, size_t row) {
+  const auto place = [row](size_t i) {
+    return " at row " + std::to_string(row) + ", column " + std::to_string(i) + ", allowed: ";
+  };
+  for (size_t i = 0; i < neighbours.k; ++i) {
+    const int64_t id = neighbours.ids[i];
+    if (id < 0 || static_cast<size_t>(id) >= size) {
+      throw InvalidArgument("ids: found " + std::to_string(id) + place(i) + "0 to " + std::to_string(size - 1));
+    }
+    const float similarity = neighbours.similarities[i];
+    if (!std::isfinite(similarity)) {
+      throw InvalidArgument("similarities: found " + std::to_string(similarity) + place(i) + "finite numbers");
+    }
+    if (i > 0 && similarity > neighbours.similarities[i - 1]) {
+      throw InvalidArgument("similarities: found " + std::to_string(similarity) + place(i) +
+                            "not more than the one before it, " + std::to_string(neighbours.similarities[i - 1]));
+    }
+  }
+}
+
+double log_of_base(double base) {
+  constexpr int kBits = 40;
+  return std::ldexp(std::nearbyint(std::ldexp(std::log(base), kBits)), -kBits);
+}
+
+void weigh_neighbours(const Neighbours& neighbours, double slope, double least, double* weights) {
+  const auto best = static_cast<double>(neighbours.similarities[0]);
+  for (size_t i = 0; i < neighbours.k; ++i) {
+    const double behind = best - static_cast<double>(neighbours.similarities[i]);
+    weights[i] = std::max(elo::exp_of_minus(slope * behind), least);
+  }
 }
 
 void NearestSearch::find(const float* rows, size_t first, size_t count, size_t k, int64_t* ids, float* similarities) {

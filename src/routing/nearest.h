@@ -27,6 +27,8 @@ struct Candidate {
 struct NearestWorkspace : PassWorkspace {
   std::vector<double> unit;
   std::vector<Candidate> candidates;
+  std::vector<int64_t> ids;  // for those who score the neighbours of a pass
+  std::vector<float> similarities;
 };
 
 // The k nearest rows of each query of a pass, which workspace.queries holds and whose embeddings are `rows`: ids and
@@ -37,6 +39,23 @@ void nearest_rows(const SimilarityIndex& index, const float* rows, size_t k, Nea
 // The k nearest of these rows alone, which are below index.size(). k is from 0 to count.
 void rank_rows(const SimilarityIndex& index, const float* query, const int64_t* rows, size_t count, size_t k,
                NearestWorkspace& workspace, int64_t* ids, float* similarities);
+
+// Neighbours of one query that somebody else found: k rows of the index, nearest first.
+struct Neighbours {
+  const int64_t* ids;
+  const float* similarities;
+  size_t k;
+};
+
+// Throws InvalidArgument that names row `row` of the arguments where an id is not one of an index of `size` rows, a
+// similarity is NaN or infinite, or one is above the one before it.
+void require_neighbours(const Neighbours& neighbours, size_t size, size_t row);
+
+// The natural logarithm of the base of weights, without the last bits: the C library's own differ between processors.
+double log_of_base(double base);
+
+// weights[i] = max(exp(-slope * (first similarity - similarity i)), least) for i < k; slope is not negative.
+void weigh_neighbours(const Neighbours& neighbours, double slope, double least, double* weights);
 
 // nearest_rows() for any number of queries, on up to num_threads() threads. Any number of threads may use one at once.
 class NearestSearch {

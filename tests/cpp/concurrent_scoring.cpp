@@ -1,5 +1,6 @@
 // Eight threads mix every kind of scoring with changes to the number of threads; each result must be the one that a
 // single thread gets. Run under thread sanitizer too.
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -18,6 +19,7 @@
 #include "routing/linear_scorer.h"
 #include "routing/matrix_factorization.h"
 #include "routing/nearest.h"
+#include "routing/nearest_gains.h"
 #include "routing/similarity_weighted.h"
 #include "runtime/thread_pool.h"
 #include "small_experts.h"
@@ -40,13 +42,14 @@ struct World {
   std::unique_ptr<DomainExperts> experts;
   std::shared_ptr<const SimilarityIndex> index;
   std::unique_ptr<NearestSearch> search;
+  std::unique_ptr<NearestGains> neighbours;
   std::unique_ptr<SimilarityWeighted> weighted;
   std::vector<std::string> texts;
   std::vector<std::string_view> views;
   std::vector<float> embeddings, scores, embedding_scores, logits, win_rates;
   std::vector<double> gains;
   std::vector<int64_t> ids;
-  std::vector<float> similarities;
+  std::vector<float> similarities, gain_scores;
 };
 
 constexpr size_t kPrompts = 100;
@@ -91,6 +94,10 @@ World make_world(uint64_t seed) {
   world.experts = std::make_unique<DomainExperts>(world.encoder, random_experts(5, 2, kDim, seed));
   world.index = random_index(random);
   world.search = std::make_unique<NearestSearch>(*world.index);
+  std::vector<float> gains = numbers(Kind::kOrdinary, kPrompts, random);
+  for (float& gain : gains) gain = std::clamp(gain, -1.0F, 1.0F);
+  world.neighbours =
+      std::make_unique<NearestGains>(world.index, gains, world.encoder, GainRule{kNearest, 10, 0.5, 0.5});
   world.weighted = weighted_on(world.index, world.encoder);
   for (size_t i = 0; i < kTexts; ++i) {
     std::string text;
@@ -114,6 +121,8 @@ World make_world(uint64_t seed) {
   world.ids.resize(kTexts * kNearest);
   world.similarities.resize(kTexts * kNearest);
   world.search->find(world.embeddings.data(), 0, kTexts, kNearest, world.ids.data(), world.similarities.data());
+  world.gain_scores.resize(kTexts);
+  world.neighbours->score_batch(world.views.data(), kTexts, world.gain_scores.data());
   return world;
 }
 
@@ -126,7 +135,7 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
     return std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count * width),
                       expected.begin() + static_cast<std::ptrdiff_t>(first * width));
   };
-  switch (random() % 18) {
+  switch (random() % 21) {
     case 0:
       world.scorer->score_batch(&world.views[first], count, out.data());
       return equals(world.scores, 1);
@@ -161,6 +170,17 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
       std::vector<int64_t> ids(count * kNearest);
       world.search->find(&world.embeddings[first * kDim], 0, count, kNearest, ids.data(), out.data());
       return equals(world.similarities, kNearest) && std::equal(ids.begin(), ids.end(), &world.ids[first * kNearest]);
+    }
+    case 11:
+      world.neighbours->score_batch(&world.views[first], count, out.data());
+      return equals(world.gain_scores, 1);
+    case 12:
+      world.neighbours->score_embeddings(&world.embeddings[first * kDim], 0, count, out.data());
+      return equals(world.gain_scores, 1);
+    case 13: {
+      const size_t at = first * kNearest;
+      world.neighbours->score_neighbours({&world.ids[at], &world.similarities[at], kNearest}, 0, count, out.data());
+      return equals(world.gain_scores, 1);
     }
     default:
       return world.scorer->score(world.views[first], workspace.text) == world.scores[first];

@@ -9,7 +9,6 @@
 #include "routing/domain_experts.h"
 #include "routing/linear_scorer.h"
 #include "routing/matrix_factorization.h"
-#include "routing/nearest.h"
 #include "routing/similarity_weighted.h"
 #include "runtime/error.h"
 #include "small_experts.h"
@@ -236,28 +235,6 @@ long long check_similarity_index() {
   return 19;
 }
 
-long long check_nearest() {
-  const std::vector<int8_t> rows = {127, 0, 0, 127, 127, 0, 0, 0};
-  const SimilarityIndex index(rows.data(), nullptr, 4, 2, {1.0F / 127, 1.0F / 127, 0.5F / 127, 0.0F});
-  CHECK(index.width() == 4 && std::abs(index.longest() - 1) < 1e-6 && index.longest_fine() == 0);
-  const double unit[] = {0.6, 0.8, 0, 0};
-  CHECK(std::abs(index.dot(0, unit) - 0.6) < 1e-7 && std::abs(index.dot(2, unit) - 0.3) < 1e-7);
-  NearestSearch search(index);
-  const float queries[3][2] = {{3, 4}, {0, 0}, {-kMax, 0}};
-  int64_t ids[12];
-  float found[12];
-  search.find(queries[0], 0, 3, 4, ids, found);
-  const int64_t expected[12] = {1, 0, 2, 3, 0, 1, 2, 3, 1, 3, 2, 0};
-  CHECK(std::equal(ids, ids + 12, expected));
-  CHECK(std::abs(found[0] - 0.8F) < 1e-6F && found[4] == 0 && std::abs(found[11] + 1) < 1e-6F);
-  for (const float bad : {kNaN, kInfinity}) {
-    const float row[2] = {1, bad};
-    CHECK_THROWS(search.find(row, 0, 1, 1, ids, found), InvalidArgument);
-  }
-  search.find(nullptr, 0, 0, 1, ids, found);
-  return 7;
-}
-
 long long check_battle_counts() {
   // Two tiers and the side of strength 0: cells 1 (0 beats 1), 3 (1 beats 0), 2 and 5 (a tier beats that side).
   const int64_t offsets[] = {0, 1, 1, 3};
@@ -377,6 +354,6 @@ long long check_similarity_weighted() {
 
 int main() {
   return summary("engine arguments", check_encoder() + check_linear_scorer() + check_matrix_factorization() +
-                                         check_domain_experts() + check_similarity_index() + check_nearest() +
-                                         check_battle_counts() + check_strengths() + check_similarity_weighted());
+                                         check_domain_experts() + check_similarity_index() + check_battle_counts() +
+                                         check_strengths() + check_similarity_weighted());
 }

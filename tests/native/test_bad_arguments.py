@@ -433,6 +433,30 @@ NEIGHBOURS: list[Case] = [
     ("np.int8", np.int8(-1)),
     ("float of a whole number", np.float64(3)),
 ]
+NUMBER: list[Case] = [
+    *NONE,
+    *(case for case in NEVER if case[0] != "complex"),
+    ("complex", 1j),
+    ("str", "2"),
+    ("empty str", ""),
+    ("list of floats", [2.0]),
+    ("array", np.array([2.0, 3.0])),
+    ("Series", pd.Series([2.0, 3.0])),
+    ("range", range(3)),
+    ("generator", (x for x in [2.0])),
+    ("True", True),
+    ("False", False),
+    *((f"{value!r}", value) for value in (-1, -1e-9, -0.5, -1e308, float("nan"), float("inf"), float("-inf"))),
+    *((f"np {value!r}", np.float64(value)) for value in (-1, -1e-9, -0.5, float("nan"), float("inf"))),
+    *((f"np.float32 {value!r}", np.float32(value)) for value in (-1, -0.5, float("nan"), float("inf"))),
+    ("huge int", 10**400),
+    ("huge negative int", -(10**400)),
+    ("Fraction below", fractions.Fraction(-1, 2)),
+    ("Decimal below", decimal.Decimal(-1)),
+    ("np.int64", np.int64(-7)),
+    ("np.int8", np.int8(-7)),
+    ("bool in a tuple", (True,)),
+]
 TEMPERATURES = ("above", "just above", "two", "percent", "np.int64")  # bases from 1 up
 
 
@@ -460,6 +484,31 @@ def test_native_index() -> None:
     check(lambda bad: _core.solve_strengths(bad, np.zeros(2)), EMBEDDINGS, named("wins"), ARGUMENT)
     vectors = [(name, bad) for name, bad in EMBEDDINGS if name != "array of floats"]
     check(lambda bad: _core.solve_strengths(np.zeros((2, 2)), bad), vectors, named("start"), ARGUMENT)
+
+
+def test_native_gains(router: MatrixFactorizationRouter) -> None:
+    index = _core.SimilarityIndex(np.ones((3, DIM), np.int8), np.full(3, 0.1, np.float32))
+    good: dict[str, Any] = {"neighbours": 2, "base": 10.0, "shrinkage": 0.0, "guard": 0.0}
+
+    def made(gains: Any = None, **changes: Any) -> _core.NearestGains:
+        gains = np.zeros(3, np.float32) if gains is None else gains
+        return _core.NearestGains(index, gains, router.encoder.native, **{**good, **changes})
+
+    check(made, [case for case in EMBEDDINGS if case[1] is not None], named("gains"), ARGUMENT)
+    check(lambda bad: made(neighbours=bad), NEIGHBOURS, named("neighbours"), ARGUMENT)
+    for name in ("base", "shrinkage", "guard"):
+        check(lambda bad, name=name: made(**{name: bad}), NUMBER, named(name), ARGUMENT)
+    scorer = made()
+    check(scorer.score, prompts(), named("prompts"), TYPE)
+    check(scorer.score_embeddings, EMBEDDINGS, named("embeddings"), ARGUMENT)
+    check(scorer.explain_embeddings, EMBEDDINGS, named("embeddings"), ARGUMENT)
+    ids, similarities = np.zeros((3, DIM), np.int64), floats()
+    others = [case for case in EMBEDDINGS if case[0] != "dtype i8"]
+    check(lambda bad: scorer.score_neighbours(bad, similarities), others, named("ids"), ARGUMENT)
+    check(lambda bad: scorer.score_neighbours(ids, bad), EMBEDDINGS, named("similarities"), ARGUMENT)
+    for bad in (ids - 1, ids + 3):
+        with pytest.raises(InvalidArgumentError, match=r"^ids: found (-1|3) at row 0, column 0, allowed: 0 to 2"):
+            scorer.score_neighbours(bad, similarities)
 
 
 def test_native_experts(experts: ExpertsRouter) -> None:

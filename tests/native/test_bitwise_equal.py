@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import fastroute
+from fastroute import _core
 from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter, SimilarityWeightedRouter
 
 THREADS = [1, 2, 4, 8]
@@ -64,6 +65,26 @@ def test_texts_and_embeddings_of_a_ranking(
         batch = [texts[i % len(texts)] for i in order]
         np.testing.assert_array_equal(ranking.score(batch), alone[order % len(texts)] if texts else alone)
         np.testing.assert_array_equal(ranking.score_embeddings(np.tile(rows, (10, 1))), np.tile(each, 10))
+
+
+@settings(deadline=None, max_examples=60)
+@given(texts=TEXTS, rows=ROWS)
+def test_texts_and_embeddings_of_neighbours(
+    ranking: SimilarityWeightedRouter, texts: list[str], rows: np.ndarray
+) -> None:
+    index = ranking._index
+    gains = np.random.default_rng(1).uniform(-1, 1, index.size).astype(np.float32)
+    options = {"neighbours": 20, "base": 100.0, "shrinkage": 1.0, "guard": 0.1}
+    scorer = _core.NearestGains(index, gains, ranking.encoder.native, **options)
+    embedded = ranking.encoder.embed(texts)
+    alone = np.array([scorer.score(text) for text in texts], np.float32)
+    np.testing.assert_array_equal(scorer.score_embeddings(embedded), alone)
+    np.testing.assert_array_equal(scorer.score_neighbours(*index.nearest(embedded, 20)), alone)
+    each = np.array([scorer.score_embeddings(rows[i : i + 1])[0] for i in range(len(rows))], np.float32)
+    for count in THREADS:
+        fastroute.set_num_threads(count)
+        np.testing.assert_array_equal(scorer.score(texts * 20), np.tile(alone, 20))
+        np.testing.assert_array_equal(scorer.score_embeddings(np.tile(rows, (10, 1))), np.tile(each, 10))
 
 
 @settings(deadline=None, max_examples=60)

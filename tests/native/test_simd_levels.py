@@ -52,6 +52,13 @@ HASHES = """
     found = router.score(texts[::50]), router.score_embeddings(rows)
     assert float(found[0].std()) > 0
     print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))
+    index = router._index
+    options = {"neighbours": 20, "base": 100.0, "shrinkage": 1.0, "guard": 0.1}
+    gains = np.linspace(-1, 1, index.size, dtype=np.float32)
+    scorer = fastroute._core.NearestGains(index, gains, router.encoder.native, **options)
+    found = *index.nearest(rows, 50), scorer.score(texts[::50]), scorer.explain_embeddings(rows)
+    assert float(found[2].std()) > 0
+    print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))
 """
 
 

@@ -10,6 +10,12 @@ from fastroute import _core
 Neighbours = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
+def index_of(rows: NDArray[np.float32], *, fine: bool) -> _core.SimilarityIndex:
+    """The index that a router makes of these embeddings."""
+    coarse, rest, scales = _core.quantise_rows(rows)
+    return _core.SimilarityIndex(coarse, scales, rest if fine else None)
+
+
 def fine_steps(dim: int) -> int:
     """Steps of a fine part within one of the coarse part."""
     return max(1, min(2**17 // dim, 254))

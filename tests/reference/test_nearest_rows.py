@@ -9,17 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from tests.reference import nearest_reference as reference
 from tests.reference.battle_sets import embedding_matrix
+from tests.reference.nearest_reference import index_of
 
 from fastroute import _core, info, set_num_threads
 from fastroute.errors import InvalidArgumentError
 
 # float64 sums in another order may round to a neighbouring float32.
 ROUNDING = {"rtol": 3e-7, "atol": 1e-12}
-
-
-def index_of(rows: NDArray[np.float32], *, fine: bool) -> _core.SimilarityIndex:
-    coarse, rest, scales = _core.quantise_rows(rows)
-    return _core.SimilarityIndex(coarse, scales, rest if fine else None)
 
 
 def check(index: _core.SimilarityIndex, queries: NDArray[np.float32], k: int) -> int:
