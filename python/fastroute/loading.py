@@ -25,6 +25,7 @@ ENTRY_POINTS = "fastroute.routers"
 
 _KINDS = {
     "experts": "fastroute.routers.experts:ExpertsRouter",
+    "knn": "fastroute.routers.knn:KnnRouter",
     "mf": "fastroute.routers.matrix_factorization:MatrixFactorizationRouter",
     "random": "fastroute.routers.random:RandomRouter",
     "sw_ranking": "fastroute.routers.similarity_weighted:SimilarityWeightedRouter",

@@ -12,7 +12,7 @@ from tests.reference.tiny_artifacts import MODELS, random_experts, random_weight
 
 import fastroute
 from fastroute.encoders import Encoder, load_encoder
-from fastroute.routers import ExpertsRouter, MatrixFactorizationRouter, Router, SimilarityWeightedRouter
+from fastroute.routers import ExpertsRouter, KnnRouter, MatrixFactorizationRouter, Router, SimilarityWeightedRouter
 
 
 class LengthEncoder:
@@ -107,6 +107,24 @@ def loaded_ranking(folder: Path, encoder: Path) -> SimilarityWeightedRouter:
     return loaded
 
 
+def neighbours(encoder: Encoder, **settings: object) -> KnnRouter:
+    pytest.importorskip("sklearn", reason="training needs the extra [train]")
+    made = KnnRouter("large", "small", encoder=encoder, neighbours=8, base=1e3, **settings)  # type: ignore[arg-type]
+    return made.fit(outcomes())
+
+
+def loaded_neighbours(folder: Path, encoder: Path, **settings: object) -> KnnRouter:
+    neighbours(load_encoder(encoder), **settings).save(folder)
+    loaded = fastroute.load(folder)
+    assert isinstance(loaded, KnnRouter)
+    return loaded
+
+
+def searched_neighbours(folder: Path, encoder: Path) -> KnnRouter:
+    pytest.importorskip("faiss", reason="inverted lists need the extra [faiss]")
+    return loaded_neighbours(folder, encoder, search="ivf")
+
+
 MakeRouter = Callable[[Path, Path], Router]
 ROUTERS: dict[str, MakeRouter] = {
     "mf built in": lambda _, __: fastroute.load("mf"),
@@ -122,6 +140,10 @@ ROUTERS: dict[str, MakeRouter] = {
     "sw_ranking as RouteLLM": lambda _, encoder: ranked(load_encoder(encoder), compat="routellm"),
     "sw_ranking with more battles": lambda folder, encoder: loaded_ranking(folder, encoder).with_battles(battles()),
     "sw_ranking with a third party's encoder": lambda _, __: ranked(AngleEncoder()),
+    "knn loaded": loaded_neighbours,
+    "knn of another pair": lambda folder, encoder: loaded_neighbours(folder, encoder).with_models("small", "large"),
+    "knn by inverted lists": searched_neighbours,
+    "knn with a third party's encoder": lambda _, __: neighbours(AngleEncoder(), guard=0),
     "experts loaded": loaded_experts,
     "experts with gold": lambda folder, encoder: loaded_experts(folder, encoder, gold=True),
     "experts of another pair": lambda folder, encoder: loaded_experts(folder, encoder).with_models("medium", "tiny"),  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from fastroute.routers.explanation import (
     NearestPrompt,
     NeighbourExplanation,
 )
+from fastroute.routers.knn import KnnRouter
 from fastroute.routers.matrix_factorization import MatrixFactorizationRouter
 from fastroute.routers.protocol import Router
 from fastroute.routers.random import RandomRouter
@@ -23,6 +24,7 @@ __all__ = [
     "ExpertsRouter",
     "Explanation",
     "FeatureEffect",
+    "KnnRouter",
     "MatrixFactorizationRouter",
     "NearestBattle",
     "NearestPrompt",
