@@ -110,9 +110,11 @@ py::array_t<double> totals(const BattleCounts& counts) {
 std::shared_ptr<SimilarityWeighted> make_scorer(std::shared_ptr<SimilarityIndex> index,
                                                 std::shared_ptr<BattleCounts> counts,
                                                 std::shared_ptr<StaticEncoder> encoder, size_t strong, size_t weak,
-                                                double base, bool normalised) {
+                                                double base, bool normalised, py::handle neighbours,
+                                                py::handle shrinkage) {
+  const Neighbourhood neighbourhood = {count_of(neighbours, "neighbours", 0), number_of(shrinkage, "shrinkage", 0)};
   return std::make_shared<SimilarityWeighted>(std::move(index), std::move(counts), std::move(encoder), strong, weak,
-                                              Temperature{base, normalised});
+                                              Temperature{base, normalised}, neighbourhood);
 }
 
 py::tuple solve_strengths(py::handle wins, py::handle start) {
@@ -158,9 +160,11 @@ void bind_similarity(py::module_& module) {
 
   py::class_<SimilarityWeighted, std::shared_ptr<SimilarityWeighted>>(module, "SimilarityWeighted")
       .def(py::init(&make_scorer), py::arg("index"), py::arg("counts"), py::arg("encoder").none(true), py::kw_only(),
-           py::arg("strong"), py::arg("weak"), py::arg("base"), py::arg("normalised"))
+           py::arg("strong"), py::arg("weak"), py::arg("base"), py::arg("normalised"), py::arg("neighbours") = 0,
+           py::arg("shrinkage") = 0.0)
       .def("score", &score<SimilarityWeighted>, py::arg("prompts"))
       .def("score_embeddings", &score_embeddings<SimilarityWeighted>, py::arg("embeddings"))
+      .def("score_neighbours", &score_neighbours<SimilarityWeighted>, py::arg("ids"), py::arg("similarities"))
       .def_property_readonly("constant", &SimilarityWeighted::constant)
       .def_property_readonly("dim", &SimilarityWeighted::dim)
       .def_property_readonly("global_rate", &SimilarityWeighted::global_rate);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <utility>
@@ -84,6 +85,17 @@ void BattleCounts::weigh(const float* weights, double* sums) const {
       sums[entries_[entry].cell] += weight * static_cast<double>(entries_[entry].count);
     }
     begin = run.end;
+  }
+}
+
+void BattleCounts::weigh_rows(const int64_t* rows, const double* weights, size_t n, double* sums) const {
+  std::fill_n(sums, sides() * sides(), 0.0);
+  for (size_t i = 0; i < n; ++i) {
+    const auto run =
+        std::ranges::upper_bound(runs_, static_cast<size_t>(rows[i]), {}, [](const Run& r) { return size_t{r.end}; });
+    for (size_t e = run == runs_.begin() ? 0 : std::prev(run)->entries; e < run->entries; ++e) {
+      sums[entries_[e].cell] += weights[i] * static_cast<double>(entries_[e].count);
+    }
   }
 }
 

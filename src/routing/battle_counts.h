@@ -30,7 +30,10 @@ class BattleCounts {
   // the index alone decides.
   void weigh(const float* weights, double* sums) const;
 
-  // The same with all weights 1.
+  // The same over n prompts alone, each as often as `rows` has it, in their order.
+  void weigh_rows(const int64_t* rows, const double* weights, size_t n, double* sums) const;
+
+  // The same over all prompts with all weights 1.
   const std::vector<double>& totals() const noexcept { return totals_; }
 
  private:

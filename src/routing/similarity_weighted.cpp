@@ -29,12 +29,14 @@ Error not_converged() {
 SimilarityWeighted::SimilarityWeighted(std::shared_ptr<const SimilarityIndex> index,
                                        std::shared_ptr<const BattleCounts> counts,
                                        std::shared_ptr<const StaticEncoder> encoder, size_t strong, size_t weak,
-                                       Temperature temperature)
+                                       Temperature temperature, Neighbourhood neighbourhood)
     : index_(std::move(index)),
       counts_(std::move(counts)),
       encoder_(std::move(encoder)),
       exponent_(std::log2(temperature.base)),
-      normalised_(temperature.normalised) {
+      log_base_(log_of_base(temperature.base)),
+      normalised_(temperature.normalised),
+      neighbourhood_(neighbourhood) {
   if (counts_->prompts() != index_->size()) {
     throw InvalidArgument("counts: found " + std::to_string(counts_->prompts()) + " prompts, allowed: the index's " +
                           std::to_string(index_->size()));
@@ -46,6 +48,7 @@ SimilarityWeighted::SimilarityWeighted(std::shared_ptr<const SimilarityIndex> in
   if (!(temperature.base >= 1 && temperature.base <= kLargestBase)) {
     throw InvalidArgument("base: found " + std::to_string(temperature.base) + ", allowed: 1 to 1e30");
   }
+  require_neighbourhood();
   const size_t tiers = counts_->tiers();
   if (strong >= tiers || weak >= tiers) {
     throw InvalidArgument("tier: found " + std::to_string(std::max(strong, weak)) + ", allowed: 0 to " +
@@ -89,13 +92,24 @@ double SimilarityWeighted::rate_of(const int32_t* dots, float query_scale, Simil
   kernels.similarity_weights(dots, index_->factors(), static_cast<float>(factor), static_cast<float>(-factor * best),
                              prompts, workspace.weights.data());
   counts_->weigh(workspace.weights.data(), workspace.sums.data());
-  select(workspace.sums.data(), counts_->sides(), sides_, workspace.wins);
-  workspace.strengths = start_;
+  return rate_of_sums(sides_, workspace);
+}
+
+// Of the fit among some of sides_, the pair among them.
+double SimilarityWeighted::rate_of_sums(const std::vector<size_t>& among, SimilarityWorkspace& workspace) const {
+  select(workspace.sums.data(), counts_->sides(), among, workspace.wins);
+  workspace.strengths.clear();
+  for (size_t i = 0; i < sides_.size(); ++i) {
+    if (std::ranges::binary_search(among, sides_[i])) workspace.strengths.push_back(start_[i]);
+  }
   double* strengths = workspace.strengths.data();
-  if (!elo::solve_strengths(workspace.wins.data(), sides_.size(), strengths, workspace.solver).converged) {
+  if (!elo::solve_strengths(workspace.wins.data(), among.size(), strengths, workspace.solver).converged) {
     throw not_converged();
   }
-  return elo::win_rate(strengths[strong_], strengths[weak_]);
+  const auto of = [&](size_t place) {
+    return strengths[std::ranges::lower_bound(among, sides_[place]) - among.begin()];
+  };
+  return elo::win_rate(of(strong_), of(weak_));
 }
 
 void SimilarityWeighted::score_queries(SimilarityWorkspace& workspace, float* out) const {
@@ -123,6 +137,7 @@ void SimilarityWeighted::score_passes(size_t count, const Read& read, float* out
 }
 
 void SimilarityWeighted::score_batch(const std::string_view* texts, size_t count, float* out) const {
+  if (neighbourhood_.neighbours > 0) return near_batch(texts, count, out);
   const auto read = [&](size_t first, size_t n, SimilarityWorkspace& workspace) {
     embed_texts(encoder_.get(), texts + first, n, workspace);
     index_->read_queries(workspace.embeddings.data(), first, n, workspace.queries);
@@ -137,6 +152,7 @@ float SimilarityWeighted::score(std::string_view utf8) const {
 }
 
 void SimilarityWeighted::score_embeddings(const float* rows, size_t first, size_t count, float* out) const {
+  if (neighbourhood_.neighbours > 0) return near_embeddings(rows, first, count, out);
   const auto read = [&](size_t i, size_t n, SimilarityWorkspace& workspace) {
     index_->read_queries(rows + i * dim(), first + i, n, workspace.queries);
   };

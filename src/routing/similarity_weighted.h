@@ -6,6 +6,11 @@
 //   base ** (s_i - m)        otherwise
 // and never less than 2 ** kLeastExponent. Its factor of 10 cancels in a fit by maximum likelihood.
 //
+// With a neighbourhood only the battles of the k nearest prompts count, by their exact similarities (nearest.h), and
+// `shrinkage` battles of weight 1 spread over the cells as all battles are. The fit is among the tiers that the
+// neighbours' battles connect with the strong one; where the weak one is none of them, and where nothing is similar,
+// the score is the win rate with all battles alike.
+//
 // The fit depends on the battles only through the sum of weights per cell (battle_counts.h), so a prompt costs one pass
 // over the index and a solve of microseconds. Everything is in a fixed order: a prompt has the same bits alone and in
 // any batch, on any number of threads and at every SIMD level.
@@ -18,7 +23,7 @@
 #include "elo/bradley_terry.h"
 #include "encoder/static_encoder.h"
 #include "routing/battle_counts.h"
-#include "routing/index_passes.h"
+#include "routing/nearest.h"
 #include "routing/similarity_index.h"
 
 namespace fastroute {
@@ -28,7 +33,14 @@ struct Temperature {
   bool normalised = true;
 };
 
-struct SimilarityWorkspace : PassWorkspace {
+// Of prompts that count; 0 neighbours: all prompts.
+struct Neighbourhood {
+  size_t neighbours = 0;
+  double shrinkage = 0;
+};
+
+struct SimilarityWorkspace : NearestWorkspace {
+  std::vector<double> neighbour_weights;
   std::vector<float> weights;
   std::vector<double> sums, wins, strengths;
   elo::SolverWorkspace solver;
@@ -39,14 +51,18 @@ struct SimilarityWorkspace : PassWorkspace {
 class SimilarityWeighted {
  public:
   // The encoder may be null: then only embeddings can be scored. Throws InvalidArgument where sizes disagree, a tier is
-  // not in the counts, base is not in 1..kLargestBase, or no chain of wins compares the tiers.
+  // not in the counts, base is not in 1..kLargestBase, or no chain of wins compares the tiers; where shrinkage is
+  // negative, not finite, or without neighbours; where neighbours without shrinkage are fewer than kFewestNeighbours
+  // and than there are prompts, of whom most fits would be ill-posed.
   //
   // Where chains of wins lead only from one tier to the other, its win rate is 1 in the limit: that is the score of
   // every prompt. It is .5 for a tier against itself.
   SimilarityWeighted(std::shared_ptr<const SimilarityIndex> index, std::shared_ptr<const BattleCounts> counts,
-                     std::shared_ptr<const StaticEncoder> encoder, size_t strong, size_t weak, Temperature temperature);
+                     std::shared_ptr<const StaticEncoder> encoder, size_t strong, size_t weak, Temperature temperature,
+                     Neighbourhood neighbourhood = {});
 
   static constexpr double kLargestBase = 1e30;
+  static constexpr size_t kFewestNeighbours = 1000;
 
   size_t dim() const noexcept { return index_->dim(); }
 
@@ -66,17 +82,32 @@ class SimilarityWeighted {
   // with a NaN or Inf; `out` is then unspecified.
   void score_embeddings(const float* rows, size_t first, size_t count, float* out) const;
 
+  // Scores from the neighbours of count queries, `all.k` of each, one after the other; bit for bit the score of the
+  // embedding where they are its nearest rows. Throws InvalidArgument where there is no neighbourhood and as
+  // require_neighbours() does, with `out` unspecified, and Error as score() does.
+  void score_neighbours(const Neighbours& all, size_t first, size_t count, float* out) const;
+
  private:
+  void require_neighbourhood() const;
+  template <class Read>
+  void near_passes(size_t count, const Read& read, float* out) const;
+  void near_batch(const std::string_view* texts, size_t count, float* out) const;
+  void near_embeddings(const float* rows, size_t first, size_t count, float* out) const;
+  double rate_near(const Neighbours& neighbours, SimilarityWorkspace& workspace) const;
+
   template <class Read>
   void score_passes(size_t count, const Read& read, float* out) const;
   void score_queries(SimilarityWorkspace& workspace, float* out) const;
   double rate_of(const int32_t* dots, float query_scale, SimilarityWorkspace& workspace) const;
+  double rate_of_sums(const std::vector<size_t>& among, SimilarityWorkspace& workspace) const;
 
   std::shared_ptr<const SimilarityIndex> index_;
   std::shared_ptr<const BattleCounts> counts_;
   std::shared_ptr<const StaticEncoder> encoder_;
   double exponent_;  // log2(base)
+  double log_base_;
   bool normalised_;
+  Neighbourhood neighbourhood_;
   std::vector<size_t> sides_;  // those that the pair is connected with
   size_t strong_ = 0;          // places among them
   size_t weak_ = 0;

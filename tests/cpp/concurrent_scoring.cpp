@@ -43,13 +43,13 @@ struct World {
   std::shared_ptr<const SimilarityIndex> index;
   std::unique_ptr<NearestSearch> search;
   std::unique_ptr<NearestGains> neighbours;
-  std::unique_ptr<SimilarityWeighted> weighted;
+  std::unique_ptr<SimilarityWeighted> weighted, near;
   std::vector<std::string> texts;
   std::vector<std::string_view> views;
   std::vector<float> embeddings, scores, embedding_scores, logits, win_rates;
   std::vector<double> gains;
   std::vector<int64_t> ids;
-  std::vector<float> similarities, gain_scores;
+  std::vector<float> similarities, gain_scores, near_rates;
 };
 
 constexpr size_t kPrompts = 100;
@@ -65,7 +65,8 @@ std::shared_ptr<const SimilarityIndex> random_index(Random& random) {
 
 // Every tier beats every other on some prompt.
 std::unique_ptr<SimilarityWeighted> weighted_on(std::shared_ptr<const SimilarityIndex> index,
-                                                std::shared_ptr<const StaticEncoder> encoder) {
+                                                std::shared_ptr<const StaticEncoder> encoder,
+                                                Neighbourhood neighbourhood) {
   constexpr size_t kTiers = 3;
   std::vector<int64_t> offsets = {0};
   std::vector<uint16_t> cells;
@@ -77,7 +78,7 @@ std::unique_ptr<SimilarityWeighted> weighted_on(std::shared_ptr<const Similarity
   return std::make_unique<SimilarityWeighted>(
       std::move(index),
       std::make_shared<const BattleCounts>(kTiers, offsets.data(), kPrompts, cells.data(), counts.data(), kPrompts),
-      std::move(encoder), 0, 2, Temperature{100.0, true});
+      std::move(encoder), 0, 2, Temperature{100.0, true}, neighbourhood);
 }
 
 World make_world(uint64_t seed) {
@@ -98,7 +99,8 @@ World make_world(uint64_t seed) {
   for (float& gain : gains) gain = std::clamp(gain, -1.0F, 1.0F);
   world.neighbours =
       std::make_unique<NearestGains>(world.index, gains, world.encoder, GainRule{kNearest, 10, 0.5, 0.5});
-  world.weighted = weighted_on(world.index, world.encoder);
+  world.weighted = weighted_on(world.index, world.encoder, {});
+  world.near = weighted_on(world.index, world.encoder, {kNearest, 1.0});
   for (size_t i = 0; i < kTexts; ++i) {
     std::string text;
     for (size_t n = random() % 20; n > 0; --n) text += tokens()[5 + random() % (count - 5)] + (n % 3 == 0 ? " " : "");
@@ -123,6 +125,8 @@ World make_world(uint64_t seed) {
   world.search->find(world.embeddings.data(), 0, kTexts, kNearest, world.ids.data(), world.similarities.data());
   world.gain_scores.resize(kTexts);
   world.neighbours->score_batch(world.views.data(), kTexts, world.gain_scores.data());
+  world.near_rates.resize(kTexts);
+  world.near->score_batch(world.views.data(), kTexts, world.near_rates.data());
   return world;
 }
 
@@ -135,7 +139,7 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
     return std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count * width),
                       expected.begin() + static_cast<std::ptrdiff_t>(first * width));
   };
-  switch (random() % 21) {
+  switch (random() % 23) {
     case 0:
       world.scorer->score_batch(&world.views[first], count, out.data());
       return equals(world.scores, 1);
@@ -177,6 +181,14 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
     case 12:
       world.neighbours->score_embeddings(&world.embeddings[first * kDim], 0, count, out.data());
       return equals(world.gain_scores, 1);
+    case 14:
+      world.near->score_batch(&world.views[first], count, out.data());
+      return equals(world.near_rates, 1);
+    case 15: {
+      const size_t at = first * kNearest;
+      world.near->score_neighbours({&world.ids[at], &world.similarities[at], kNearest}, 0, count, out.data());
+      return equals(world.near_rates, 1);
+    }
     case 13: {
       const size_t at = first * kNearest;
       world.neighbours->score_neighbours({&world.ids[at], &world.similarities[at], kNearest}, 0, count, out.data());

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "routing/nearest.h"
 #include "routing/nearest_gains.h"
+#include "routing/similarity_weighted.h"
 #include "runtime/error.h"
 #include "small_vocabulary.h"
 
@@ -98,6 +99,66 @@ long long check_nearest_gains() {
   return 28;
 }
 
+long long check_neighbour_elo() {
+  constexpr size_t kPrompts = 1200;
+  // Tier 0 wins on even prompts, tier 1 on odd ones, twice; every fifth has no battle. Rows lie along two axes.
+  std::vector<int8_t> rows;
+  std::vector<int64_t> offsets = {0};
+  std::vector<uint16_t> cells;
+  Floats counts;
+  for (size_t i = 0; i < kPrompts; ++i) {
+    rows.insert(rows.end(), {static_cast<int8_t>(i < 600 ? 127 : 0), static_cast<int8_t>(i < 600 ? 0 : 127)});
+    if (i % 5 != 0) {
+      cells.push_back(i % 2 == 0 ? 1 : 3);
+      counts.push_back(i % 2 == 0 ? 1.0F : 2.0F);
+    }
+    offsets.push_back(static_cast<int64_t>(cells.size()));
+  }
+  const auto battles =
+      std::make_shared<const BattleCounts>(2, offsets.data(), kPrompts, cells.data(), counts.data(), cells.size());
+  double sums[9];
+  const int64_t some[] = {0, 1, 2, 2, 1199};
+  const double weights[] = {100.0, 1.0, 2.0, 3.0, 0.5};
+  battles->weigh_rows(some, weights, 5, sums);
+  CHECK(sums[1] == 5 && sums[3] == 3 && sums[0] == 0 && sums[8] == 0);
+  battles->weigh_rows(nullptr, nullptr, 0, sums);
+  CHECK(std::ranges::all_of(sums, [](double x) { return x == 0; }));
+  std::vector<int64_t> all(kPrompts);
+  for (size_t i = 0; i < kPrompts; ++i) all[i] = static_cast<int64_t>(i);
+  battles->weigh_rows(all.data(), std::vector<double>(kPrompts, 1.0).data(), kPrompts, sums);
+  CHECK(std::equal(sums, sums + 9, battles->totals().begin()));
+
+  const auto index =
+      std::make_shared<const SimilarityIndex>(rows.data(), nullptr, kPrompts, 2, Floats(kPrompts, 1.0F / 127));
+  const auto with = [&](Neighbourhood near, bool normalised = true) {
+    return SimilarityWeighted(index, battles, nullptr, 0, 1, {10, normalised}, near);
+  };
+  const float queries[3][2] = {{1, 0}, {0, 0}, {-1, -1}};
+  float out[3];
+  const SimilarityWeighted near = with({4, 1.0});
+  near.score_embeddings(queries[0], 0, 3, out);
+  // Prompts 0 to 3: a win of tier 0 and two times two of tier 1, and a battle that is shared a third to two thirds.
+  CHECK(std::abs(out[0] - (1 + 1.0F / 3) / 6) < 1e-6F);
+  CHECK(out[1] == static_cast<float>(near.global_rate()) && out[2] == out[1]);
+  with({4, 1.0}, false).score_embeddings(queries[1], 0, 1, out);
+  CHECK(out[0] == static_cast<float>(near.global_rate()));
+  with({1, 1.0}).score_embeddings(queries[0], 0, 1, out);  // a prompt without battles
+  CHECK(out[0] == static_cast<float>(near.global_rate()));
+  near.score_embeddings(nullptr, 0, 0, out);
+  CHECK_THROWS(near.score("a"), InvalidArgument);
+  CHECK(with({1000, 0}).global_rate() == near.global_rate());
+  for (const Neighbourhood bad :
+       {Neighbourhood{999, 0}, Neighbourhood{1, 0}, Neighbourhood{0, 1}, Neighbourhood{4, -1},
+        Neighbourhood{4, static_cast<double>(kNaN)}, Neighbourhood{4, static_cast<double>(kInfinity)}}) {
+    CHECK_THROWS(with(bad), InvalidArgument);
+  }
+  const int64_t ids[] = {0, static_cast<int64_t>(kPrompts)};
+  const float similarities[] = {1.0F, 0.5F};
+  CHECK_THROWS(near.score_neighbours({ids, similarities, 2}, 0, 1, out), InvalidArgument);
+  CHECK_THROWS(with({}).score_neighbours({ids, similarities, 1}, 0, 1, out), InvalidArgument);
+  return 18;
+}
+
 }  // namespace
 
-int main() { return summary("neighbour arguments", check_nearest() + check_nearest_gains()); }
+int main() { return summary("neighbour arguments", check_nearest() + check_nearest_gains() + check_neighbour_elo()); }

@@ -511,6 +511,28 @@ def test_native_gains(router: MatrixFactorizationRouter) -> None:
             scorer.score_neighbours(bad, similarities)
 
 
+def test_native_neighbourhood(ranking: SimilarityWeightedRouter) -> None:
+    index, counts, encoder = ranking._index, ranking._counts, ranking.encoder.native
+    assert index is not None
+    assert counts is not None
+
+    def made(**changes: Any) -> _core.SimilarityWeighted:
+        options: dict[str, Any] = {"neighbours": 5, "shrinkage": 1.0, **changes}
+        return _core.SimilarityWeighted(index, counts, encoder, strong=0, weak=2, base=10.0, normalised=True, **options)
+
+    without_zero = [*(case for case in NEIGHBOURS if case[0] not in ("zero", "np.int64", ZERO)), ("minus three", -3)]
+    check(lambda bad: made(neighbours=bad), [*without_zero, ("-2**31", -(2**31))], named("neighbours"), ARGUMENT)
+    check(lambda bad: made(shrinkage=bad), NUMBER, named("shrinkage"), ARGUMENT)
+    scorer = made()
+    ids, similarities = np.zeros((3, DIM), np.int64), floats()
+    others = [case for case in EMBEDDINGS if case[0] != "dtype i8"]
+    check(lambda bad: scorer.score_neighbours(bad, similarities), others, named("ids"), ARGUMENT)
+    check(lambda bad: scorer.score_neighbours(ids, bad), EMBEDDINGS, named("similarities"), ARGUMENT)
+
+
+ZERO = "array of no dimension, zero"
+
+
 def test_native_experts(experts: ExpertsRouter) -> None:
     native = experts._native
     assert native is not None

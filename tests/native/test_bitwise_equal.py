@@ -81,10 +81,15 @@ def test_texts_and_embeddings_of_neighbours(
     np.testing.assert_array_equal(scorer.score_embeddings(embedded), alone)
     np.testing.assert_array_equal(scorer.score_neighbours(*index.nearest(embedded, 20)), alone)
     each = np.array([scorer.score_embeddings(rows[i : i + 1])[0] for i in range(len(rows))], np.float32)
+    rate = {"strong": 0, "weak": 2, "base": 100.0, "normalised": True, "neighbours": 20, "shrinkage": 1.0}
+    near = _core.SimilarityWeighted(index, ranking._counts, ranking.encoder.native, **rate)
+    rates = np.array([near.score(text) for text in texts], np.float32)
+    np.testing.assert_array_equal(near.score_neighbours(*index.nearest(embedded, 20)), rates)
     for count in THREADS:
         fastroute.set_num_threads(count)
         np.testing.assert_array_equal(scorer.score(texts * 20), np.tile(alone, 20))
         np.testing.assert_array_equal(scorer.score_embeddings(np.tile(rows, (10, 1))), np.tile(each, 10))
+        np.testing.assert_array_equal(near.score(texts * 20), np.tile(rates, 20))
 
 
 @settings(deadline=None, max_examples=60)

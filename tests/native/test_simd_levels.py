@@ -56,7 +56,10 @@ HASHES = """
     options = {"neighbours": 20, "base": 100.0, "shrinkage": 1.0, "guard": 0.1}
     gains = np.linspace(-1, 1, index.size, dtype=np.float32)
     scorer = fastroute._core.NearestGains(index, gains, router.encoder.native, **options)
-    found = *index.nearest(rows, 50), scorer.score(texts[::50]), scorer.explain_embeddings(rows)
+    options = {"strong": 0, "weak": 2, "base": 100.0, "normalised": True, "neighbours": 40, "shrinkage": 1.0}
+    near = fastroute._core.SimilarityWeighted(index, router._counts, router.encoder.native, **options)
+    found = *index.nearest(rows, 50), scorer.score(texts[::50]), scorer.explain_embeddings(rows), near.score(words)
+    assert float(found[4].std()) > 0
     assert float(found[2].std()) > 0
     print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))
 """
