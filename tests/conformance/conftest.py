@@ -138,6 +138,7 @@ ROUTERS: dict[str, MakeRouter] = {
         "medium", "large"
     ),
     "sw_ranking as RouteLLM": lambda _, encoder: ranked(load_encoder(encoder), compat="routellm"),
+    "sw_ranking of neighbours": lambda _, encoder: ranked(load_encoder(encoder), neighbours=100, shrinkage=1),
     "sw_ranking with more battles": lambda folder, encoder: loaded_ranking(folder, encoder).with_battles(battles()),
     "sw_ranking with a third party's encoder": lambda _, __: ranked(AngleEncoder()),
     "knn loaded": loaded_neighbours,

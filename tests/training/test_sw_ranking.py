@@ -225,3 +225,53 @@ def test_a_killed_append_leaves_the_old_or_the_new_artifact(tmp_path: Path) -> N
         router = fastroute.load(out)
         assert isinstance(router, SimilarityWeightedRouter)
         assert router.prompts in known
+
+
+def test_only_the_nearest_battles_count() -> None:
+    rows = votes(1500)
+    everything = SimilarityWeightedRouter(*PAIR).fit(rows)
+    nearest = SimilarityWeightedRouter(*PAIR, neighbours=1000).fit(rows)
+    few = SimilarityWeightedRouter(*PAIR, neighbours=50, shrinkage=5).fit(rows)
+    prompts = ["prove the theorem of geometry", "write a poem of birds"]
+    for router in (everything, nearest, few):
+        proof, poem = router.score(prompts)
+        assert proof > 0.5 > poem
+    spread = [float(np.ptp(router.score(prompts))) for router in (everything, nearest, few)]
+    assert spread == sorted(spread)  # with a base of 10 all battles weigh nearly alike
+    assert (few.neighbours, few.shrinkage) == (50, 5.0)
+    whole = SimilarityWeightedRouter(*PAIR, neighbours=10**6).fit(rows)
+    np.testing.assert_allclose(whole.score(prompts), everything.score(prompts), atol=1e-4)
+    # Shrunk without end, a prompt has the score of all battles.
+    shrunk = SimilarityWeightedRouter(*PAIR, neighbours=50, shrinkage=1e9).fit(rows)
+    np.testing.assert_allclose(shrunk.score(prompts), everything.score(""), atol=1e-4)
+
+
+def test_neighbours_are_kept_and_refused(tmp_path: Path) -> None:
+    router = SimilarityWeightedRouter(*PAIR, neighbours=50, shrinkage=5).fit(votes())
+    router.save(tmp_path / "it")
+    loaded = fastroute.load(tmp_path / "it")
+    assert isinstance(loaded, SimilarityWeightedRouter)
+    assert (loaded.neighbours, loaded.shrinkage) == (50, 5.0)
+    prompts = votes(seed=1)["prompt"]
+    np.testing.assert_array_equal(loaded.score(prompts), router.score(prompts))
+    with pytest.raises(InvalidArgumentError, match="neighbours: found 999 without shrinkage, allowed: 0 for all"):
+        SimilarityWeightedRouter(*PAIR, neighbours=999)
+    with pytest.raises(InvalidArgumentError, match="shrinkage: found 3 without neighbours"):
+        SimilarityWeightedRouter(*PAIR, shrinkage=3)
+    for bad in (-1, 10**10):
+        with pytest.raises(InvalidArgumentError, match=f"neighbours: found {bad}"):
+            SimilarityWeightedRouter(*PAIR, neighbours=bad)
+    with pytest.raises(InvalidArgumentError, match="shrinkage: found -1"):
+        SimilarityWeightedRouter(*PAIR, neighbours=10, shrinkage=-1)
+
+
+def test_neighbours_chosen_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    battles, made = write_votes(tmp_path / "votes.jsonl", count=1200), tmp_path / "it"
+    command = ["train", "sw_ranking", "--preferences", str(battles), "--strong", "large", "--weak", "small"]
+    options = ["--neighbours", "100", "1000000", "--shrinkage", "0.5", "--base", "1e3"]
+    assert main([*command, *options, "-o", str(made)]) == 0
+    said = capsys.readouterr().err
+    assert "base 1000, neighbours 100, shrinkage 0.5: " in said
+    manifest = json.loads((made / "router.json").read_text())
+    assert "--base 1000 --neighbours 100 1000000 --shrinkage 0.5" in manifest["training"]["command"]
+    assert [one["neighbours"] for one in manifest["training"]["tried"]] == [100, 1000000]

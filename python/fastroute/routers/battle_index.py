@@ -11,6 +11,7 @@ import numpy as np
 from fastroute import _core
 from fastroute.artifact import Artifact, safetensors
 from fastroute.errors import ArtifactCorruptError
+from fastroute.routers.elo_settings import MOST_TIERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FINE_PROMPTS",
     "INDEX_FILE",
-    "MOST_TIERS",
     "BattleIndex",
     "IndexedBattles",
     "embedding_keys",
@@ -31,7 +31,6 @@ __all__ = [
     "text_keys",
 ]
 
-MOST_TIERS: Final = 64
 FINE_PROMPTS: Final = 4096  # larger indexes have no fine part: over many battles what rounding leaves averages out
 INDEX_FILE: Final = "index.safetensors"
 # Tensors by name, with their types; P prompts, dimension d, n cells.

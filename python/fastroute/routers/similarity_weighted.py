@@ -13,7 +13,7 @@ from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
-from fastroute.routers.arguments import real_number, whole_number
+from fastroute.routers.arguments import whole_number
 from fastroute.routers.base import (
     STRONG,
     WEAK,
@@ -26,7 +26,6 @@ from fastroute.routers.base import (
 )
 from fastroute.routers.battle_index import (
     INDEX_FILE,
-    MOST_TIERS,
     BattleIndex,
     IndexedBattles,
     embedding_keys,
@@ -36,6 +35,7 @@ from fastroute.routers.battle_index import (
     read_index,
     text_keys,
 )
+from fastroute.routers.elo_settings import EloSettings
 from fastroute.routers.embedding import EmbeddingRouter
 from fastroute.routers.explanation import BattleExplanation, NearestBattle
 from fastroute.routers.kept_battles import BATTLES_FILE, KeptBattles, join_kept_battles, keep_battles, read_battles
@@ -51,11 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SimilarityWeightedRouter"]
 
-NORMALISERS = ("best", "none")
-COMPAT = ("routellm",)
 KEEP = ("prompts", "battles")
-LARGEST_BASE = 1e30
-LEAST_EXPONENT = -40.0  # of weights, as csrc/kernels.h has it
 _MEAN_RATING = 1000.0
 _HELD_OUT = 0.1
 _MOST_HELD_OUT = 4000
@@ -94,6 +90,12 @@ class SimilarityWeightedRouter(EmbeddingRouter):
     compat
         "routellm" counts battles within a tier as RouteLLM's code does, which pulls the tier to 1000 points. None
         leaves them out: they say nothing of tiers.
+    neighbours
+        Only battles on so many of the most similar prompts count; 0 for all. At least 1000 without shrinkage. Where
+        they don't compare the two tiers, the score is the win rate of all battles.
+    shrinkage
+        Battles of all prompts alike that are added to those of the neighbours, each as heavy as the most similar one;
+        0 for none.
     seed
         Of the prompts held out for the threshold, and of the pairs drawn from outcomes.
 
@@ -123,9 +125,13 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         base: float = 10.0,
         normaliser: str = "best",
         compat: str | None = None,
+        neighbours: int = 0,
+        shrinkage: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self._settings = _checked(tiers=tiers, base=base, normaliser=normaliser, compat=compat)
+        self._settings = EloSettings(
+            tiers=tiers, base=base, normaliser=normaliser, compat=compat, neighbours=neighbours, shrinkage=shrinkage
+        )
         self._seed = whole_number("seed", seed)
         self._strong, self._weak = strong, weak
         self._encoder = encoder if encoder is None or isinstance(encoder, Encoder) else load_encoder(encoder)
@@ -209,7 +215,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         tell(1)
         strengths = bradley_terry(len(data.models), data.model_a, data.model_b, data.outcome, data.weight, penalty=1.0)
         ratings = _MEAN_RATING + 400 / math.log(10) * strengths
-        tiers = assign_tiers(ratings, self._settings["tiers"]) - 1
+        tiers = assign_tiers(ratings, self._settings.tiers) - 1
         kept = ~held_out(data.prompt_keys, _HELD_OUT, self._seed)
         other = type(self).__new__(type(self))  # complete, or not at all
         other.__dict__.update(self.__dict__)
@@ -229,9 +235,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
                 **(provenance or {}),
                 **data.counts(),
                 "prompts": len(indexed.index),
-                "battles_within_a_tier": indexed.within
-                if self._settings["compat"] is None
-                else "as RouteLLM counts them",
+                "battles_within_a_tier": indexed.within if self._settings.compat is None else "as RouteLLM counts them",
                 "sources": _sources(data),
                 "dropped_rows": data.dropped,
             },
@@ -309,7 +313,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         """Make a router of a verified artifact; `fastroute.load` calls this."""
         router = cls.__new__(cls)
         router.models_ = names_of(artifact, "models", fewest=2)
-        router._settings = _settings_of(artifact)
+        router._settings = EloSettings.of_artifact(artifact)
         router._seed = 0
         router.tiers_ = numbers_per_model(artifact, "tiers", router.models_, np.int64)
         router.ratings_ = numbers_per_model(artifact, "ratings", router.models_, np.float64)
@@ -339,18 +343,27 @@ class SimilarityWeightedRouter(EmbeddingRouter):
     @property
     def base(self) -> float:
         """How much more the most similar battle weighs than one at a right angle."""
-        return float(self._settings["base"])
+        return self._settings.base
 
     @property
     def normaliser(self) -> str:
         """What similarities are divided by: "best" or "none"."""
-        return str(self._settings["normaliser"])
+        return self._settings.normaliser
+
+    @property
+    def neighbours(self) -> int:
+        """How many prompts' battles count; 0 for all."""
+        return self._settings.neighbours
+
+    @property
+    def shrinkage(self) -> float:
+        """Battles of all prompts alike that are added to those of the neighbours."""
+        return self._settings.shrinkage
 
     @property
     def compat(self) -> str | None:
         """Whose way of counting battles within a tier it has: "routellm", or None for leaving them out."""
-        compat: str | None = self._settings["compat"]
-        return compat
+        return self._settings.compat
 
     def explain(self, prompt: str, k: int = 5, *, per_prompt: int = 1) -> BattleExplanation:
         """Show the battles that weigh most in a prompt's score.
@@ -383,22 +396,11 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         assert self._encoder is not None
         assert self._scorer is not None
         rows, similarities = index.nearest(self._encoder.embed([prompt]), k)
-        weights = self._weights(similarities[0].astype(np.float64))
+        weights = self._settings.weights(similarities[0].astype(np.float64))
         battles: list[NearestBattle] = []
         for row, similarity, weight in zip(rows[0].tolist(), similarities[0].tolist(), weights.tolist(), strict=True):
             battles += self._kept.nearest(row, self.models_, self._telling(), similarity, weight)[:per_prompt]
         return BattleExplanation(score, self._scorer.global_rate, index.size, tuple(battles[:k]))
-
-    def _weights(self, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Weights of battles on prompts of these similarities, the best of all first."""
-        best = similarities[0]
-        if self._settings["normaliser"] == "best":
-            if best <= 0:
-                return np.ones_like(similarities)
-            similarities, best = similarities / best, np.float64(1.0)
-        exponents = (similarities - best) * math.log2(self._settings["base"])
-        weights: NDArray[np.float64] = np.exp2(np.maximum(exponents, LEAST_EXPONENT))
-        return weights
 
     def _telling(self) -> NDArray[np.int64]:
         """How many of the pair's tiers each model belongs to: what its battles tell of the pair."""
@@ -425,9 +427,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             "ratings": self.ratings_.tolist(),
             "strong": self._strong,
             "weak": self._weak,
-            "base": self._settings["base"],
-            "normaliser": self._settings["normaliser"],
-            "compat": self._settings["compat"],
+            **self._settings.members(),
             "kept": self._keep,
             "encoder": reference,
             **self._manifest,
@@ -443,7 +443,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         from fastroute.training.preferences import battles_from_preferences
         from fastroute.training.together import battles_of_both
 
-        if self._settings["compat"] is not None and battles is not None and not isinstance(battles, Battles):
+        if self._settings.compat is not None and battles is not None and not isinstance(battles, Battles):
             # RouteLLM counts every row, and tells side a from side b.
             battles = battles_from_preferences(battles, name="battles", merge_repeats=False)
         return battles_of_both(battles, outcomes, seed=self._seed)
@@ -455,7 +455,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             quantised,
             np.array([place[model] for model in data.models], np.int64),
             tiers=int(self.tiers_.max()) + 1,
-            compat=self._settings["compat"],
+            compat=self._settings.compat,
             kept=kept,
         )
 
@@ -482,8 +482,10 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             self._native_encoder,
             strong=int(self.tiers_[strong]),
             weak=int(self.tiers_[weak]),
-            base=self._settings["base"],
-            normalised=self._settings["normaliser"] == "best",
+            base=self._settings.base,
+            normalised=self._settings.normalised,
+            neighbours=self._settings.neighbours,
+            shrinkage=self._settings.shrinkage,
         )
 
     def _stored(self) -> BattleIndex:
@@ -562,22 +564,3 @@ def _quantised(data: Battles, rows: NDArray[np.float32]) -> BattleIndex:
 
 def _sources(data: Battles) -> dict[str, int]:
     return dict(zip(data.sources, np.bincount(data.source, minlength=len(data.sources)).tolist(), strict=True))
-
-
-def _checked(*, tiers: object, base: object, normaliser: object, compat: object) -> dict[str, Any]:
-    tiers = whole_number("tiers", tiers, least=1, most=MOST_TIERS)
-    base = real_number("base", base, least=1, most=LARGEST_BASE)
-    if normaliser not in NORMALISERS:
-        raise InvalidArgumentError(f"normaliser: found {normaliser!r}, allowed: {', '.join(NORMALISERS)}")
-    if compat is not None and compat not in COMPAT:
-        raise InvalidArgumentError(f"compat: found {compat!r}, allowed: None, {', '.join(COMPAT)}")
-    return {"tiers": tiers, "base": base, "normaliser": normaliser, "compat": compat}
-
-
-def _settings_of(artifact: Artifact) -> dict[str, Any]:
-    manifest = artifact.manifest
-    given = {name: manifest.get(name) for name in ("base", "normaliser", "compat")}
-    try:
-        return _checked(tiers=MOST_TIERS, **given)
-    except (InvalidArgumentError, InvalidTypeError) as error:
-        raise ArtifactCorruptError(f"{artifact.path}: {error}") from error

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastroute.cli.train.recorded import recorded
+from fastroute.cli.train.recorded import as_written, recorded
 
 if TYPE_CHECKING:
     import argparse
@@ -168,10 +168,7 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
         "encoder": Path(args.encoder).name,
         "search": args.search,
         "keep": args.keep,
-        **{
-            name: None if getattr(args, name) is None else [f"{value:g}" for value in getattr(args, name)]
-            for name in _TUNED
-        },
+        **{name: as_written(getattr(args, name)) for name in _TUNED},
         "seed": args.seed,
     }
     return recorded("knn", files, options, args.output, packages=_PACKAGES)

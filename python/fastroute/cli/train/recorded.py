@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["recorded"]
+__all__ = ["as_written", "recorded"]
 
 PACKAGES = ("fastroute", "numpy", "numba")
+
+
+def as_written(values: Sequence[object] | None) -> list[str]:
+    """Write the values of an option as a user would, none where it was not given."""
+    return [f"{value:g}" if isinstance(value, float) else str(value) for value in values or ()]
 
 
 def recorded(
@@ -32,8 +37,8 @@ def recorded(
     files
         Argument's name to path of the data; None for those that were not given. Only names of files are recorded.
     options
-        Argument's name to value of all else, in the order to write them. None is left out, a sequence is an option
-        with several values, True is one without.
+        Argument's name to value of all else, in the order to write them. None and [] are left out, a sequence is an
+        option with several values, True is one without.
     output
         Path of the artifact.
     packages
@@ -53,7 +58,7 @@ def recorded(
 
 
 def _words(option: str, value: object) -> list[str]:
-    if value is None or value is False:
+    if value is None or value is False or value == []:
         return []
     if value is True:
         return [option]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastroute.cli.train.recorded import recorded
+from fastroute.cli.train.recorded import as_written, recorded
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +25,9 @@ fastroute train sw_ranking --outcomes graded.csv --strong my-large --weak my-sma
 fastroute train sw_ranking --append my-router --preferences new-votes.jsonl
 """
 _FILES = ("preferences", "outcomes", "judge_scores")
+_TUNED = ("base", "normaliser", "neighbours", "shrinkage")
 _PACKAGES = ("fastroute", "numpy")
-_NOT_APPENDED = ("keep", "strong", "weak", "encoder", "tiers", "base", "normaliser", "compat")
+_NOT_APPENDED = ("keep", "strong", "weak", "encoder", "tiers", *_TUNED, "compat")
 
 
 def add_parser(kinds: Subparsers) -> None:
@@ -41,8 +43,8 @@ def add_parser(kinds: Subparsers) -> None:
             "prompt, model and score (1 to 10). Files are .parquet, .jsonl, .csv or .tsv. Models that were\n"
             "scored on one prompt fight by the difference. Also read where they are there: prompt_id,\n"
             "source, benchmark, judge, and overlap (rows that name an evaluation set there are left out).\n\n"
-            "Of several bases and normalisers the pair is taken under which held-out prompts are ranked\n"
-            "best; the artifact says how all did."
+            "Of several values of base, normaliser, neighbours and shrinkage those are taken under which\n"
+            "held-out prompts are ranked best; the artifact says how all did."
         ),
         epilog="examples:\n" + "".join(f"  {line}\n" for line in _EXAMPLES.strip().splitlines()),
     )
@@ -53,7 +55,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     from inspect import signature
 
     from fastroute.routers import SimilarityWeightedRouter
-    from fastroute.routers.similarity_weighted import COMPAT, KEEP, NORMALISERS
+    from fastroute.routers.elo_settings import COMPAT, NORMALISERS
+    from fastroute.routers.similarity_weighted import KEEP
 
     defaults = {name: p.default for name, p in signature(SimilarityWeightedRouter).parameters.items()}
     data = parser.add_argument_group("data (one of them at least)")
@@ -88,6 +91,20 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument(
         "--normaliser", choices=NORMALISERS, nargs="+", help="what similarities are divided by (default: best)"
+    )
+    training.add_argument(
+        "--neighbours",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="count battles on the N most similar prompts (default: all)",
+    )
+    training.add_argument(
+        "--shrinkage",
+        type=float,
+        nargs="+",
+        metavar="X",
+        help="battles of all prompts alike to add to them (default: 0)",
     )
     router.add_argument(
         "--keep",
@@ -126,28 +143,32 @@ def _trained(args: argparse.Namespace, data: Battles, output: str) -> Similarity
         for name in ("strong", "weak", "encoder", "tiers", "compat")
         if getattr(args, name) is not None
     }
-    temperatures = [(base, norm) for norm in args.normaliser or ["best"] for base in args.base or [10.0]]
+    options = {name: values for name in _TUNED if (values := getattr(args, name)) is not None}
+    grid = [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
     tried: list[dict[str, Any]] = []
     provenance = _provenance(args, output)
 
-    def fitted(base: float, normaliser: str) -> SimilarityWeightedRouter:
-        router = SimilarityWeightedRouter(base=base, normaliser=normaliser, seed=args.seed, **given)
-        return router.fit(data, keep=_keep(args.keep), provenance={**provenance, **({"tried": tried} if tried else {})})
+    def fitted(settings: Mapping[str, Any]) -> SimilarityWeightedRouter:
+        router = SimilarityWeightedRouter(seed=args.seed, **given, **settings)
+        said = {**provenance, **({"tried": tried} if tried else {})}
+        return router.fit(data, keep=_keep(args.keep), provenance=said)
 
-    if len(temperatures) == 1:
-        return fitted(*temperatures[0])
+    if len(grid) == 1:
+        return fitted(grid[0])
     with progress_bar("train") as progress:
-        for base, normaliser in temperatures:
-            metrics = fitted(base, normaliser).metrics
-            tried.append({"base": base, "normaliser": normaliser, **_areas(metrics)})
+        for settings in grid:
+            tried.append({**settings, **_areas(fitted(settings).metrics)})
             if progress is not None:
-                progress(len(tried), len(temperatures))
+                progress(len(tried), len(grid))
     for one in tried:
         area = one.get("validation_apgr")
         shown = "too few held-out battles" if area is None else f"held-out APGR {area:.4f}"
-        _say(f"  base {one['base']:g}, normaliser {one['normaliser']}: {shown}")
-    best = max(tried, key=lambda one: one.get("validation_apgr", 0.0))
-    return fitted(best["base"], best["normaliser"])
+        named = ", ".join(
+            f"{name} {one[name]}" if name == "normaliser" else f"{name} {one[name]:g}" for name in options
+        )
+        _say(f"  {named}: {shown}")
+    best = max(range(len(grid)), key=lambda place: tried[place].get("validation_apgr", 0.0))
+    return fitted(grid[best])
 
 
 def _keep(given: str | None) -> str | None:
@@ -210,8 +231,7 @@ def _provenance(args: argparse.Namespace, output: str) -> dict[str, Any]:
         "weak": args.weak,
         "encoder": args.encoder if args.encoder is None else Path(args.encoder).name,
         "tiers": args.tiers,
-        "base": None if args.base is None else [f"{base:g}" for base in args.base],
-        "normaliser": args.normaliser,
+        **{name: as_written(getattr(args, name)) for name in _TUNED},
         "compat": args.compat,
         "keep": args.keep,
         "seed": args.seed,
