@@ -176,6 +176,17 @@ def test_settings_chosen_on_held_out_prompts() -> None:
         KnnRouter(*PAIR).fit(scores(), among=[{"neighbors": 3}])
 
 
+def test_some_of_the_prompts() -> None:
+    router = KnnRouter(*PAIR, neighbours=20).fit(scores(), most_prompts=50)
+    assert router.prompts == 50
+    assert {near.prompt for near in router.explain("prove it", k=20).nearest} <= set(scores()["prompt"])
+    again = KnnRouter(*PAIR, neighbours=20).fit(scores(), most_prompts=50)
+    np.testing.assert_array_equal(again.score(["prove it", "a poem"]), router.score(["prove it", "a poem"]))
+    assert KnnRouter(*PAIR).fit(scores(), most_prompts=10**6).prompts == 200
+    with pytest.raises(InvalidArgumentError, match="most_prompts: found 0"):
+        KnnRouter(*PAIR).fit(scores(), most_prompts=0)
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "says"),
     [

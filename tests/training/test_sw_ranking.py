@@ -120,6 +120,17 @@ def test_embeddings_in_place_of_texts() -> None:
 def test_models_of_one_tier_have_one_score() -> None:
     router = SimilarityWeightedRouter(*PAIR, tiers=1, compat="routellm").fit(votes())
     assert set(router.score(["prove it", "a poem"]).tolist()) == {0.5}
+    assert router.constant
+    assert not SimilarityWeightedRouter(*PAIR).fit(votes()).constant
+
+
+def test_the_command_says_where_a_router_tells_nothing_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    battles = write_votes(tmp_path / "votes.jsonl")
+    command = ["train", "sw_ranking", "--preferences", str(battles), "--strong", "large", "--weak", "small"]
+    assert main([*command, "--tiers", "1", "--compat", "routellm", "-o", str(tmp_path / "it")]) == 0
+    assert "note: nothing tells large and small apart by prompt" in capsys.readouterr().err
 
 
 def test_what_fit_refuses() -> None:

@@ -128,6 +128,7 @@ class KnnRouter(EmbeddingRouter):
         plan: Plan | str | os.PathLike[str] | None = None,
         domain_column: str | None = None,
         score_range: tuple[float, float] = (0.0, 1.0),
+        most_prompts: int | None = None,
         keep: str | None = "prompts",
         among: Sequence[Mapping[str, Any]] = (),
         provenance: Mapping[str, Any] | None = None,
@@ -152,6 +153,8 @@ class KnnRouter(EmbeddingRouter):
             Column of `outcomes` that names each row's task; benchmark, else source, where None.
         score_range
             The worst and the best score of `outcomes`.
+        most_prompts
+            Draw so many, by their keys and the seed; all where None.
         keep
             What the artifact has for `explain`: the "prompts", their "keys", or None for nothing.
         among
@@ -176,6 +179,7 @@ class KnnRouter(EmbeddingRouter):
         InvalidTypeError, InvalidArgumentError
             An argument has a type or value that is not allowed.
         """
+        from fastroute.training.battles import drawn_keys
         from fastroute.training.experts.plan import Plan, read_plan
         from fastroute.training.experts.rows import comparisons_of
         from fastroute.training.experts.sources import read_sources
@@ -190,6 +194,9 @@ class KnnRouter(EmbeddingRouter):
             model_index(sources.models, model, argument)
         comparisons, left_out = comparisons_of(sources.tasks, chosen, (self._strong, self._weak))
         data = qualities_of(comparisons, chosen, (self._strong, self._weak))
+        if most_prompts is not None:
+            most = whole_number("most_prompts", most_prompts, least=1)
+            data = data.take(drawn_keys(data.keys, most, self._seed))
         assert self._encoder is not None
         embeddings = np.ascontiguousarray(self._encoder.embed(data.prompts), np.float32)
         other = type(self).__new__(type(self))  # complete, or not at all

@@ -341,6 +341,13 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         return self._trained()[0].size
 
     @property
+    def constant(self) -> bool:
+        """Whether every prompt has the same score: both models are of one tier, or one's tier never loses."""
+        self._trained()
+        assert self._scorer is not None
+        return self._scorer.constant
+
+    @property
     def base(self) -> float:
         """How much more the most similar battle weighs than one at a right angle."""
         return self._settings.base

@@ -20,6 +20,7 @@ __all__ = [
     "Prompted",
     "balance_sources",
     "check_embeddings",
+    "drawn_keys",
     "fewer_prompts",
     "gather_embeddings",
     "held_out",
@@ -210,9 +211,7 @@ def fewer_prompts(battles: Battles, most: int, *, seed: int = 0) -> Battles:
         raise InvalidArgumentError(f"most_prompts: {most} given; at least 1 is needed")
     if len(battles.prompt_keys) <= most:
         return battles
-    digests = [_digest(seed, key) for key in battles.prompt_keys]
-    kept = np.zeros(len(digests), np.bool_)
-    kept[sorted(range(len(digests)), key=digests.__getitem__)[:most]] = True
+    kept = drawn_keys(battles.prompt_keys, most, seed)
     mine = kept[battles.prompt]
     places = np.flatnonzero(kept)
     return replace(
@@ -227,6 +226,14 @@ def fewer_prompts(battles: Battles, most: int, *, seed: int = 0) -> Battles:
         weight=battles.weight[mine],
         source=battles.source[mine],
     )
+
+
+def drawn_keys(keys: tuple[str, ...], most: int, seed: int) -> NDArray[np.bool_]:
+    """Which of these to keep so that at most so many are left; equal keys fare alike."""
+    digest = {key: _digest(seed, key) for key in keys}
+    drawn = sorted(digest, key=digest.__getitem__)
+    kept = set(drawn[:most])
+    return np.array([key in kept for key in keys], np.bool_)
 
 
 def held_out(prompt_keys: tuple[str, ...], fraction: float, seed: int) -> NDArray[np.bool_]:

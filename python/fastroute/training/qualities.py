@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,6 +78,21 @@ class Qualities:
     strong: NDArray[np.float64]
     weak: NDArray[np.float64]
     comparable: bool
+
+    def take(self, kept: NDArray[np.bool_]) -> Qualities:
+        """Keep these prompts."""
+        entries = np.repeat(kept, self.rows.lengths)
+        places = np.flatnonzero(kept).tolist()
+        return replace(
+            self,
+            keys=tuple(self.keys[place] for place in places),
+            prompts=tuple(self.prompts[place] for place in places),
+            rows=QualityRows(self.rows.lengths[kept], self.rows.model[entries], self.rows.quality[entries]),
+            domain=self.domain[kept],
+            task=self.task[kept],
+            strong=self.strong[kept],
+            weak=self.weak[kept],
+        )
 
 
 def qualities_of(comparisons: Sequence[Comparison], plan: Plan, pair: tuple[str, str]) -> Qualities:

@@ -45,7 +45,7 @@ def add_parser(kinds: Subparsers) -> None:
     """Add the kind of router to ``fastroute train``."""
     from inspect import signature
 
-    from fastroute.cli.parsing import whole_number
+    from fastroute.cli.parsing import positive_number, whole_number
     from fastroute.routers import KnnRouter
     from fastroute.routers.knn import KEEP
     from fastroute.routers.neighbour_search import SEARCHES
@@ -68,6 +68,7 @@ def add_parser(kinds: Subparsers) -> None:
         default=[0.0, 1.0],
         help="worst and best score of the outcomes (default: 0 1)",
     )
+    data.add_argument("--most-prompts", type=positive_number, metavar="N", help="draw this many (default: all)")
     chosen = data.add_mutually_exclusive_group()
     chosen.add_argument(
         "--plan", metavar="NAME|FILE", help="which models stand for the pair: open-data, or a JSON file"
@@ -131,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
             plan=args.plan,
             domain_column=args.domain_column,
             score_range=(args.score_range[0], args.score_range[1]),
+            most_prompts=args.most_prompts,
             keep=None if args.keep == "nothing" else args.keep,
             among=grid,
             provenance=_provenance(args),
@@ -163,6 +165,7 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
         "score_range": args.score_range if args.score_range != [0.0, 1.0] else None,
         "plan": args.plan if args.plan is None else Path(args.plan).name,
         "domain_column": args.domain_column,
+        "most_prompts": args.most_prompts,
         "strong": args.strong,
         "weak": args.weak,
         "encoder": Path(args.encoder).name,

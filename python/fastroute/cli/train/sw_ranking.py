@@ -129,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
     dropped = "".join(f", {count:,} rows left out: {reason}" for reason, count in data.dropped.items() if count)
     _say(f"{len(data):,} battles of {len(data.models)} models on {len(data.prompt_keys):,} prompts{dropped}")
     router = _trained(args, data, output) if args.append is None else _appended(args, data, output)
+    if router.constant:
+        _say(f"  note: nothing tells {router.strong} and {router.weak} apart by prompt: every prompt has one score")
     sha256 = router.save(output)
     _say(f"{output}: {router.prompts:,} prompts, threshold {router.threshold:.4f}, sha256 {sha256}")
     return 0
