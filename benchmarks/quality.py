@@ -24,8 +24,8 @@ from fastroute.cli.train.gold import read_gold
 from fastroute.evaluation import Benchmark, evaluate, read_benchmark, read_outcomes, without_gold_prompts
 from fastroute.routers import ExpertsRouter, RandomRouter, Router
 from fastroute.routers.base import STRONG, WEAK
-from fastroute.training.experts import Plan, read_plan
-from fastroute.training.experts.linear import fold_of
+from fastroute.training.comparisons import Plan, read_plan
+from fastroute.training.splits import fold_of
 
 BENCHMARKS = ("mt-bench", "mmlu", "gsm8k")
 LLAMA = "meta-llama-3.1-70b-instruct"

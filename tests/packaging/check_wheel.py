@@ -21,7 +21,7 @@ REQUIRED = [
     r"fastroute/py\.typed",
     *(rf"fastroute/assets/encoders/static-minilm-l6/{re.escape(name)}" for name in ENCODER),
     *(rf"fastroute/assets/routers/{kind}/{re.escape(name)}" for kind in ("experts", "mf") for name in ROUTER),
-    r"fastroute/training/experts/plans/open-data\.json",
+    r"fastroute/training/comparisons/plans/open-data\.json",
     r"fastroute-[\w.]+\.dist-info/licenses/LICENSE",
     r"fastroute-[\w.]+\.dist-info/licenses/NOTICE",
     r"fastroute-[\w.]+\.dist-info/entry_points\.txt",

@@ -50,7 +50,7 @@ GOOD = [
     "fastroute/assets/routers/mf/router.json",
     "fastroute/assets/routers/mf/weights.safetensors",
     "fastroute/py.typed",
-    "fastroute/training/experts/plans/open-data.json",
+    "fastroute/training/comparisons/plans/open-data.json",
     "fastroute-0.1.0.dist-info/METADATA",
     "fastroute-0.1.0.dist-info/RECORD",
     "fastroute-0.1.0.dist-info/WHEEL",

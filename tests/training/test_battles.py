@@ -11,9 +11,10 @@ import pytest
 
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
 from fastroute.tables import read_table, text_key
-from fastroute.training.battles import balance_sources, gather_embeddings, held_out, join_battles, mix_battles
+from fastroute.training.battles import balance_sources, gather_embeddings, join_battles, mix_battles
 from fastroute.training.outcomes import OUTCOME_COLUMNS, battles_from_outcomes
 from fastroute.training.preferences import PREFERENCE_COLUMNS, battles_from_preferences
+from fastroute.training.splits import held_out
 
 BATTLES = {
     "model_a": ["x", "y", "z", "x", "x"],

@@ -13,7 +13,7 @@ import fastroute
 from fastroute.cli import main
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError, UnknownModelError
 from fastroute.routers import KnnRouter
-from fastroute.training.experts.plan import Plan
+from fastroute.training.comparisons.plan import Plan
 
 pytest.importorskip("sklearn", reason="training needs the extra [train]")
 

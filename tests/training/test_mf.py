@@ -227,7 +227,7 @@ def test_noise_stops_early_and_the_best_epoch_is_kept(embeddings):
 
 
 def test_held_out_prompts_do_not_reach_the_parameters(embeddings, planted):
-    from fastroute.training.battles import held_out
+    from fastroute.training.splits import held_out
 
     hidden = held_out(planted.prompt_keys, 0.1, 0)[planted.prompt]
     altered = dataclasses.replace(planted, outcome=np.where(hidden, 1 - planted.outcome, planted.outcome))

@@ -9,10 +9,10 @@ import pytest
 
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.training import mf_outcome_loops
-from fastroute.training.battles import held_out
 from fastroute.training.mf_outcomes import centred_on_sources, fit_outcome_factorization
 from fastroute.training.preferences import battles_from_preferences
 from fastroute.training.scores import scores_from_outcomes, scores_with_battles
+from fastroute.training.splits import held_out
 from fastroute.training.strengths import right_answers
 
 PROMPTS, WIDTH, GUESS = 600, 5, 0.25

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastroute.training.experts import ExpertsFit, GoldLabels, Plan
+    from fastroute.training.comparisons import Plan
+    from fastroute.training.experts import ExpertsFit, GoldLabels
     from fastroute.training.progress import Progress
 
 __all__ = ["ExpertsRouter"]
@@ -154,7 +155,7 @@ class ExpertsRouter(BaseRouter):
             [0, 1]. Each becomes a gold expert that acts where its set is dense.
         plan
             Domains, priors and tiers: a `Plan`, a built-in name or the path of a JSON file
-            (`fastroute.training.experts.plan`).
+            (`fastroute.training.comparisons.plan`).
         domain_column
             Column of `outcomes` that names each row's domain; benchmark, else source, where None.
         clusters
@@ -183,9 +184,10 @@ class ExpertsRouter(BaseRouter):
         MissingDependencyError
             scikit-learn is not installed.
         """
+        from fastroute.training.comparisons.plan import Plan, read_plan
+        from fastroute.training.comparisons.sources import read_sources
         from fastroute.training.experts.fit import fit_experts
-        from fastroute.training.experts.plan import Plan, read_plan
-        from fastroute.training.experts.sources import gold_labels, read_sources
+        from fastroute.training.experts.gold_tables import gold_labels
 
         _check(clusters, domain_column, score_range)
         chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)

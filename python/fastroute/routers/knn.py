@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastroute.training.experts.plan import Plan
+    from fastroute.training.comparisons.plan import Plan
     from fastroute.training.progress import Progress
 
 __all__ = ["KnnRouter"]
@@ -147,8 +147,8 @@ class KnnRouter(EmbeddingRouter):
             The same with marks from 1 to 10 of a judge; they become the task "chat".
         plan
             Which models stand for the strong and the weak one in which task: a `Plan`, a built-in name or the path of a
-            JSON file (`fastroute.training.experts.plan`). Where a task has both models they stand for themselves, else
-            its models are split in two. Where tasks compare different models, gains are relative to their domain.
+            JSON file (`fastroute.training.comparisons.plan`). Where a task has both models they stand for themselves,
+            else its models are split in two. Where tasks compare different models, gains are relative to their domain.
         domain_column
             Column of `outcomes` that names each row's task; benchmark, else source, where None.
         score_range
@@ -179,11 +179,11 @@ class KnnRouter(EmbeddingRouter):
         InvalidTypeError, InvalidArgumentError
             An argument has a type or value that is not allowed.
         """
-        from fastroute.training.battles import drawn_keys
-        from fastroute.training.experts.plan import Plan, read_plan
-        from fastroute.training.experts.rows import comparisons_of
-        from fastroute.training.experts.sources import read_sources
+        from fastroute.training.comparisons.pairing import comparisons_of
+        from fastroute.training.comparisons.plan import Plan, read_plan
+        from fastroute.training.comparisons.sources import read_sources
         from fastroute.training.qualities import held_out_report, qualities_of
+        from fastroute.training.splits import drawn
 
         if keep is not None and keep not in KEEP:
             raise InvalidArgumentError(f"keep: found {keep!r}, allowed: None, {', '.join(KEEP)}")
@@ -196,7 +196,7 @@ class KnnRouter(EmbeddingRouter):
         data = qualities_of(comparisons, chosen, (self._strong, self._weak))
         if most_prompts is not None:
             most = whole_number("most_prompts", most_prompts, least=1)
-            data = data.take(drawn_keys(data.keys, most, self._seed))
+            data = data.take(drawn(data.keys, most, self._seed))
         assert self._encoder is not None
         embeddings = np.ascontiguousarray(self._encoder.embed(data.prompts), np.float32)
         other = type(self).__new__(type(self))  # complete, or not at all

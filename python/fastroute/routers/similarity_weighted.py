@@ -193,7 +193,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         InvalidTypeError, InvalidArgumentError
             An argument has a type or value that is not allowed, or no chain of wins compares the two models' tiers.
         """
-        from fastroute.training.battles import held_out
+        from fastroute.training.splits import held_out
         from fastroute.training.strengths import bradley_terry
         from fastroute.training.tiers import assign_tiers
 

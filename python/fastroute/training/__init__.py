@@ -12,6 +12,10 @@ battles, scores
 mf, mf_outcomes
     The matrix-factorization router on battles, and on scores; `mf_descent` has the steps, `mf_loops` and
     `mf_outcome_loops` compile the loops, `strengths` gives the start.
+comparisons
+    Scores as tasks with a strong and a weak side; `experts` and `qualities` (nearest neighbours) are trained on them.
+splits
+    Which prompts are drawn, held out, or of which fold.
 tiers, held_out_battles
     Models with like ratings put together, and how a router of battles does on prompts that it has not seen.
 provenance

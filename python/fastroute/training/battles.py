@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
+from fastroute.training.splits import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,10 +20,8 @@ __all__ = [
     "Prompted",
     "balance_sources",
     "check_embeddings",
-    "drawn_keys",
     "fewer_prompts",
     "gather_embeddings",
-    "held_out",
     "join_battles",
     "join_prompts",
     "mix_battles",
@@ -211,7 +209,7 @@ def fewer_prompts(battles: Battles, most: int, *, seed: int = 0) -> Battles:
         raise InvalidArgumentError(f"most_prompts: {most} given; at least 1 is needed")
     if len(battles.prompt_keys) <= most:
         return battles
-    kept = drawn_keys(battles.prompt_keys, most, seed)
+    kept = drawn(battles.prompt_keys, most, seed)
     mine = kept[battles.prompt]
     places = np.flatnonzero(kept)
     return replace(
@@ -226,27 +224,6 @@ def fewer_prompts(battles: Battles, most: int, *, seed: int = 0) -> Battles:
         weight=battles.weight[mine],
         source=battles.source[mine],
     )
-
-
-def drawn_keys(keys: tuple[str, ...], most: int, seed: int) -> NDArray[np.bool_]:
-    """Which of these to keep so that at most so many are left; equal keys fare alike."""
-    digest = {key: _digest(seed, key) for key in keys}
-    drawn = sorted(digest, key=digest.__getitem__)
-    kept = set(drawn[:most])
-    return np.array([key in kept for key in keys], np.bool_)
-
-
-def held_out(prompt_keys: tuple[str, ...], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which prompts are kept for validation.
-
-    A prompt's side depends on its key and the seed alone, so more data never moves a prompt across.
-    """
-    threshold = int(fraction * 2**64)
-    return np.array([int.from_bytes(_digest(seed, key)[:8], "big") < threshold for key in prompt_keys], dtype=np.bool_)
-
-
-def _digest(seed: int, key: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
 
 
 def gather_embeddings(battles: Prompted, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastroute.errors import DataError, InvalidArgumentError
-from fastroute.training.battles import Battles, check_embeddings, held_out
+from fastroute.training.battles import Battles, check_embeddings
 from fastroute.training.mf_descent import Arrays, check_settings, descend, standardisation
+from fastroute.training.splits import held_out
 from fastroute.training.strengths import bradley_terry
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastroute.errors import DataError, InvalidArgumentError
-from fastroute.training.battles import check_embeddings, held_out
+from fastroute.training.battles import check_embeddings
 from fastroute.training.mf import SMALL_DECAY, MatrixFactorizationFit
 from fastroute.training.mf_descent import Arrays, Sums, check_settings, descend, standardisation
+from fastroute.training.splits import held_out
 from fastroute.training.strengths import bradley_terry, right_answers
 
 if TYPE_CHECKING:

@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastroute import _core
-from fastroute.training.experts.fit import HeldOut, centred
-from fastroute.training.experts.linear import fold_of
-from fastroute.training.experts.report import task_figures
+from fastroute.training.comparisons.held_out import FOLDS, HeldOut, centred, task_figures
+from fastroute.training.splits import fold_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from fastroute.training.experts.plan import Plan
-    from fastroute.training.experts.rows import Comparison
+    from fastroute.training.comparisons.pairing import Comparison
+    from fastroute.training.comparisons.plan import Plan
     from fastroute.training.progress import Progress
 
 __all__ = ["Qualities", "QualityRows", "held_out_report", "qualities_of"]
-
-_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +185,7 @@ def held_out_report(
     known = ~np.isnan(gains)
     most = max(int(each["neighbours"]) for each in wanted)
     scores = [np.full(len(gains), np.nan, np.float32) for _ in wanted]
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         held, others = np.flatnonzero(known & (folds == fold)), np.flatnonzero(known & (folds != fold))
         if len(held) and len(others):
             rows, _, scales = _core.quantise_rows(np.ascontiguousarray(embeddings[others]))
@@ -201,7 +198,7 @@ def held_out_report(
                     np.ascontiguousarray(ids[:, :count]), np.ascontiguousarray(similarities[:, :count])
                 )
         if progress is not None:
-            progress(fold + 1, _FOLDS)
+            progress(fold + 1, FOLDS)
     return [(score, _report(data, comparisons, score, folds, interval)) for score in scores]
 
 

@@ -13,9 +13,10 @@ from fastroute import _core
 from fastroute.encoders import StaticEncoder
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError, UnknownModelError
 from fastroute.routers import ExpertsRouter
-from fastroute.training.experts import Plan, fit_experts, tasks_from_outcomes
+from fastroute.training.comparisons import Plan, tasks_from_outcomes
+from fastroute.training.experts import fit_experts
 from fastroute.training.experts.gold import GoldLabels
-from fastroute.training.experts.linear import fold_of
+from fastroute.training.splits import fold_of
 
 from .conftest import outcome_rows
 

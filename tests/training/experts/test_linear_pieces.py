@@ -14,8 +14,8 @@ from fastroute.training.experts.linear import (
     Standardisation,
     fit_classifier,
     fit_ridges,
-    fold_of,
 )
+from fastroute.training.splits import fold_of
 
 
 def some(n: int = 200, p: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

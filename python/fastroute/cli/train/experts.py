@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     from fastroute.errors import InvalidArgumentError
     from fastroute.routers import ExpertsRouter
     from fastroute.tables import read_table
-    from fastroute.training.experts.tasks import JUDGE_SCORE_COLUMNS
+    from fastroute.training.comparisons.tasks import JUDGE_SCORE_COLUMNS
     from fastroute.training.outcomes import OUTCOME_COLUMNS
     from fastroute.training.preferences import PREFERENCE_COLUMNS
     from fastroute.training.progress import progress_bar

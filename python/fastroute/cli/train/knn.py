@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     from fastroute.errors import InvalidArgumentError
     from fastroute.routers import KnnRouter
     from fastroute.tables import read_table
-    from fastroute.training.experts.tasks import JUDGE_SCORE_COLUMNS
+    from fastroute.training.comparisons.tasks import JUDGE_SCORE_COLUMNS
     from fastroute.training.outcomes import OUTCOME_COLUMNS
     from fastroute.training.progress import progress_bar
 

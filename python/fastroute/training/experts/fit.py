@@ -16,12 +16,15 @@ import numpy as np
 from fastroute import _core
 from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
 from fastroute.tables import prompt_hashes
+from fastroute.training.comparisons.held_out import FOLDS, HeldOut, centred
+from fastroute.training.comparisons.pairing import FEW_PROMPTS, Comparison, comparisons_of
+from fastroute.training.comparisons.plan import Plan, check_prior
 from fastroute.training.experts.domains import clusters_for, clusters_of
 from fastroute.training.experts.gold import GoldExpert, GoldLabels, fit_gold
-from fastroute.training.experts.linear import Features, Standardisation, fold_of
+from fastroute.training.experts.linear import Features, Standardisation
 from fastroute.training.experts.model import Model, Training, parameters_of, penalties_of, train
-from fastroute.training.experts.plan import Plan, check_prior
-from fastroute.training.experts.rows import FEW_PROMPTS, Comparison, comparisons_of, prior_of, rows_of
+from fastroute.training.experts.rows import prior_of, rows_of
+from fastroute.training.splits import fold_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,41 +32,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastroute.training.experts.tasks import Task
-    from fastroute.training.experts.tiers import Sides
+    from fastroute.training.comparisons.sides import Sides
+    from fastroute.training.comparisons.tasks import Task
     from fastroute.training.progress import Progress
 
     Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
-__all__ = ["TOGETHER", "ExpertsFit", "HeldOut", "centred", "fit_experts"]
+__all__ = ["TOGETHER", "ExpertsFit", "fit_experts"]
 
 FEWEST = 20  # prompts
 TOGETHER = "all together"
-_FOLDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """One task's prompts and the gain that fits without them expect.
-
-    Attributes
-    ----------
-    task, domain
-        Names; for a gold set both are the set's.
-    strong_models, weak_models
-        Its tiers.
-    strong, weak, gain
-        (n,) float64. The gain is less its mean over the prompt's fold: fits differ in their level, and prompts of
-        different fits are ranked together.
-    """
-
-    task: str
-    domain: str
-    strong_models: tuple[str, ...]
-    weak_models: tuple[str, ...]
-    strong: NDArray[np.float64]
-    weak: NDArray[np.float64]
-    gain: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +190,7 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
 ) -> ExpertsFit:
     rows, features, domains = training.rows, training.features, training.domains
     prior = prior_of(rows, training.plan, domains)
-    steps = _FOLDS + 1 + len(gold)
+    steps = FOLDS + 1 + len(gold)
     done = 0
 
     def advance() -> None:
@@ -222,7 +200,7 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
             progress(done, steps)
 
     gain, right = np.zeros(len(rows.keys)), np.zeros(len(rows.keys), np.bool_)
-    for fold in range(_FOLDS):
+    for fold in range(FOLDS):
         held = training.folds == fold
         if held.any() and (~held & rows.scored).any():
             gain[held], right[held] = _predict(train(training.take(~held)), prior, training.take(held))
@@ -306,14 +284,6 @@ def _held_out(comparisons: Sequence[Comparison], training: Training, gain: NDArr
     if training.comparable and len(comparisons) > 1:  # what tells the tasks apart counts too
         found.append(of(TOGETHER, "", comparisons[0].sides, rows.task >= 0))
     return tuple(found)
-
-
-def centred(gain: NDArray[np.float64], folds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Take off each fold's mean: fits differ in their level, and prompts of different fits are ranked together."""
-    count = np.bincount(folds, minlength=_FOLDS)
-    means = np.bincount(folds, weights=gain, minlength=_FOLDS) / np.maximum(count, 1)
-    moved: NDArray[np.float64] = gain - means[folds]
-    return moved
 
 
 def _gold_held_out(  # noqa: PLR0917 - one of each

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastroute.errors import DataError
-from fastroute.training.experts.linear import Local, Ridge, fit_classifier, fit_ridges, fold_of
+from fastroute.training.experts.linear import Local, Ridge, fit_classifier, fit_ridges
+from fastroute.training.splits import fold_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,6 @@ computes them (src/routing/domain_experts.h).
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,6 @@ __all__ = [
     "Standardisation",
     "fit_classifier",
     "fit_ridges",
-    "fold_of",
 ]
 
 SURFACE_CLIP, EXPERT_CLIP = _core.SURFACE_CLIP, _core.EXPERT_CLIP
@@ -186,12 +184,6 @@ class _Path:
     def predict(self, columns: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
         predicted: NDArray[np.float64] = (columns - self._mean) @ self.weights(penalty) + self._level
         return predicted
-
-
-def fold_of(keys: tuple[str, ...], seed: int) -> NDArray[np.int64]:
-    """Fold of each prompt, by its key and the seed alone."""
-    digests = (hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest() for key in keys)
-    return np.array([int.from_bytes(digest[:8], "big") % _FOLDS for digest in digests], np.int64)
 
 
 def fit_classifier(

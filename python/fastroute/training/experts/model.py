@@ -13,8 +13,8 @@ from fastroute.training.experts.linear import Features, Local, Ridge, Standardis
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastroute.training.comparisons.plan import Plan
     from fastroute.training.experts.gold import GoldExpert
-    from fastroute.training.experts.plan import Plan
     from fastroute.training.experts.rows import Rows
 
 __all__ = ["Expert", "Model", "Training", "parameters_of", "penalties_of", "train"]

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastroute.training.comparisons.held_out import task_figures
 from fastroute.training.experts.fit import TOGETHER
 
 if TYPE_CHECKING:
-    from fastroute.training.experts.fit import ExpertsFit, HeldOut
+    from fastroute.training.experts.fit import ExpertsFit
 
-__all__ = ["report_of", "task_figures"]
-
-_RESAMPLES = 1000
+__all__ = ["report_of"]
 
 
 def report_of(fitted: ExpertsFit) -> dict[str, Any]:
@@ -31,31 +30,4 @@ def report_of(fitted: ExpertsFit) -> dict[str, Any]:
         "tasks": tasks,
         "tasks_left_out": list(fitted.left_out),
         "gold": [task_figures(held_out) | {"acts_on": acts_on} for held_out, acts_on in fitted.gold_held_out],
-    }
-
-
-def task_figures(held_out: HeldOut, *, interval: bool = True) -> dict[str, Any]:
-    """Figures of one task: its sides, and APGR with or without a 95% interval."""
-    from fastroute.evaluation import bootstrap
-    from fastroute.evaluation.metrics import Outcomes, measure
-
-    free = np.zeros(len(held_out.gain))
-    outcomes = Outcomes(held_out.weak, held_out.strong, free, free)
-    value = measure(held_out.gain, outcomes).apgr
-    low = high = None
-    if interval and value is not None:
-        scored = [bootstrap.Scored(held_out.gain, None, 0.0)]
-        drawn = bootstrap.resample(outcomes, scored, resamples=_RESAMPLES, seed=0)
-        low, high = bootstrap.interval(drawn.metric("apgr")[:, 0]) or (None, None)
-    return {
-        "task": held_out.task,
-        "domain": held_out.domain,
-        "prompts": len(held_out.gain),
-        "strong_models": list(held_out.strong_models),
-        "weak_models": list(held_out.weak_models),
-        "strong": float(held_out.strong.mean()),
-        "weak": float(held_out.weak.mean()),
-        "apgr": value,
-        "apgr_low": low,
-        "apgr_high": high,
     }

@@ -7,30 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastroute.errors import DataError, InvalidArgumentError
-from fastroute.training.experts.plan import CHAT, Plan
-from fastroute.training.experts.tiers import Sides, sides_of
+from fastroute.errors import InvalidArgumentError
+from fastroute.training.comparisons.plan import CHAT, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from fastroute.training.experts.tasks import Task
+    from fastroute.training.comparisons.pairing import Comparison
 
-FEW_PROMPTS = 20
-OTHER = "other"
-
-__all__ = ["FEW_PROMPTS", "OTHER", "Comparison", "Rows", "comparisons_of", "prior_of", "rows_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A task, the domain it belongs to, and both sides of it."""
-
-    task: Task
-    domain: str
-    sides: Sides
+__all__ = ["Rows", "prior_of", "rows_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,36 +57,6 @@ class Rows:
             self.strong[kept],
             self.weak[kept],
         )
-
-
-def comparisons_of(
-    tasks: Sequence[Task], plan: Plan, pair: tuple[str, str]
-) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
-    """Compare the two sides of each task that the plan has a domain for; return the names of the others too.
-
-    Where no plan names domains, tasks of few prompts share one: on its own each would weigh as much as a large one.
-
-    Raises
-    ------
-    DataError
-        The plan's tiers of a task have no model of it, or nothing can be compared.
-    """
-    found, left_out = [], []
-    for task in tasks:
-        domain = plan.domain_of(task.name)
-        sides = sides_of(task, plan, pair) if domain is not None else None
-        prompts = 0 if sides is None else int((~np.isnan(sides.strong) & ~np.isnan(sides.weak)).sum())
-        if domain is None or sides is None or not prompts:
-            left_out.append(task.name)
-            continue
-        small = prompts < FEW_PROMPTS and not plan.domains and len(tasks) > 1
-        found.append(Comparison(task, OTHER if small else domain, sides))
-    if found:
-        return tuple(found), tuple(left_out)
-    if plan.domains and not any(plan.domain_of(task.name) for task in tasks):
-        names = ", ".join(task.name for task in tasks)
-        raise DataError(f"plan: none of its domains has a pattern that matches a task; the data have {names}")
-    raise DataError("outcomes: no task has a prompt that was scored for both sides; nothing can be compared")
 
 
 def rows_of(comparisons: Sequence[Comparison], chat_prompts: Mapping[str, str]) -> tuple[Rows, tuple[str, ...]]:

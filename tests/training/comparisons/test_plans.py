@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastroute.errors import DataError, InvalidArgumentError
-from fastroute.training.experts.plan import BUILT_IN_PLANS, Plan, check_prior, parse_plan, read_plan
+from fastroute.training.comparisons.plan import BUILT_IN_PLANS, Plan, check_prior, parse_plan, read_plan
 
 
 def test_built_in_plans_are_whole() -> None:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastroute.errors import DataError, InvalidTypeError
-from fastroute.training.experts.plan import Plan
-from fastroute.training.experts.tasks import Task, tasks_from_judge_scores, tasks_from_outcomes
-from fastroute.training.experts.tiers import sides_of, split_in_two
+from fastroute.training.comparisons.plan import Plan
+from fastroute.training.comparisons.sides import sides_of, split_in_two
+from fastroute.training.comparisons.tasks import Task, tasks_from_judge_scores, tasks_from_outcomes
 
 
 def test_a_matrix_for_each_task() -> None:

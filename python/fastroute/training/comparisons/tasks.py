@@ -9,7 +9,7 @@ import numpy as np
 
 from fastroute.errors import DataError
 from fastroute.tables import Labels, Table, as_table
-from fastroute.training.experts.plan import CHAT
+from fastroute.training.comparisons.plan import CHAT
 from fastroute.training.outcomes import format_failures
 from fastroute.training.table_parts import clean_rows, prompt_column, source_column
 

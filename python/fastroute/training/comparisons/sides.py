@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastroute.training.experts.plan import Plan
-    from fastroute.training.experts.tasks import Task
+    from fastroute.training.comparisons.plan import Plan
+    from fastroute.training.comparisons.tasks import Task
 
 __all__ = ["Sides", "sides_of", "split_in_two"]
 

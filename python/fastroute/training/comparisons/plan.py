@@ -82,7 +82,7 @@ def read_plan(plan: str | os.PathLike[str]) -> Plan:
         raise InvalidTypeError(f"plan: found {type(plan).__name__}, allowed: a Plan, a name or a path")
     if plan in BUILT_IN_PLANS:
         source = f"plan {plan}"
-        text = (files("fastroute.training.experts") / "plans" / f"{plan}.json").read_text("utf-8")
+        text = (files("fastroute.training.comparisons") / "plans" / f"{plan}.json").read_text("utf-8")
     else:
         source, path = str(plan), Path(plan)
         try:
