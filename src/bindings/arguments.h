@@ -57,10 +57,9 @@ void for_slices(const Prompts& prompts, const Body& body) {
   }
 }
 
-// The like for work of milliseconds an item: runs body(begin, count).
+// The like for work of `slice` items at a time: runs body(begin, count).
 template <class Body>
-void in_slices(size_t count, const Body& body) {
-  const size_t slice = 64 * num_threads();
+void in_slices(size_t count, size_t slice, const Body& body) {
   for (size_t begin = 0; begin < count; begin += slice) {
     {
       const py::gil_scoped_release release;
@@ -68,6 +67,12 @@ void in_slices(size_t count, const Body& body) {
     }
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
   }
+}
+
+// The same 64 items a thread at a time, for work of milliseconds an item.
+template <class Body>
+void in_slices(size_t count, const Body& body) {
+  in_slices(count, 64 * num_threads(), body);
 }
 
 // A whole number from `least` up, as Python's int or what stands for one; no bool.

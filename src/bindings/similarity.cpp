@@ -6,6 +6,7 @@
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/index_scorers.h"
+#include "bindings/moments.h"
 #include "bindings/nearest.h"
 #include "elo/bradley_terry.h"
 #include "routing/battle_counts.h"
@@ -111,10 +112,11 @@ std::shared_ptr<SimilarityWeighted> make_scorer(std::shared_ptr<SimilarityIndex>
                                                 std::shared_ptr<BattleCounts> counts,
                                                 std::shared_ptr<StaticEncoder> encoder, size_t strong, size_t weak,
                                                 double base, bool normalised, py::handle neighbours,
-                                                py::handle shrinkage) {
+                                                py::handle shrinkage, std::shared_ptr<BattleMoments> moments) {
   const Neighbourhood neighbourhood = {count_of(neighbours, "neighbours", 0), number_of(shrinkage, "shrinkage", 0)};
+  const py::gil_scoped_release release;
   return std::make_shared<SimilarityWeighted>(std::move(index), std::move(counts), std::move(encoder), strong, weak,
-                                              Temperature{base, normalised}, neighbourhood);
+                                              Temperature{base, normalised}, neighbourhood, std::move(moments));
 }
 
 py::tuple solve_strengths(py::handle wins, py::handle start) {
@@ -158,16 +160,19 @@ void bind_similarity(py::module_& module) {
       .def("totals", &totals)
       .def_property_readonly("tiers", &BattleCounts::tiers);
 
-  py::class_<SimilarityWeighted, std::shared_ptr<SimilarityWeighted>>(module, "SimilarityWeighted")
+  bind_moments(module);
+  py::class_<SimilarityWeighted, std::shared_ptr<SimilarityWeighted>> weighted(module, "SimilarityWeighted");
+  weighted
       .def(py::init(&make_scorer), py::arg("index"), py::arg("counts"), py::arg("encoder").none(true), py::kw_only(),
            py::arg("strong"), py::arg("weak"), py::arg("base"), py::arg("normalised"), py::arg("neighbours") = 0,
-           py::arg("shrinkage") = 0.0)
+           py::arg("shrinkage") = 0.0, py::arg("moments").none(true) = py::none())
       .def("score", &score<SimilarityWeighted>, py::arg("prompts"))
       .def("score_embeddings", &score_embeddings<SimilarityWeighted>, py::arg("embeddings"))
       .def("score_neighbours", &score_neighbours<SimilarityWeighted>, py::arg("ids"), py::arg("similarities"))
       .def_property_readonly("constant", &SimilarityWeighted::constant)
       .def_property_readonly("dim", &SimilarityWeighted::dim)
       .def_property_readonly("global_rate", &SimilarityWeighted::global_rate);
+  bind_approximation(weighted);
 }
 
 }  // namespace fastroute::bindings

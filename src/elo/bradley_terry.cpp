@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 
 #include "sigmoid_constants.h"
 
@@ -68,14 +69,16 @@ bool solve_laplacian(double* c, Sum* pull, double* x, size_t n) {
 
 // -t = k ln 2 + r, |r| <= ln(2) / 2, and a Taylor polynomial in r, off by 1e-16.
 double exp_of_minus(double t) noexcept {
-  constexpr int kTerms = 13;
+  constexpr double kTaylor[] = {
+      1.0,        1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,
+      1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
   constexpr double kLongest = 700;
   const double x = -(t < kLongest ? t : kLongest);
   const double shifted = x * kernels::kLog2E + kernels::kRoundingShift;
   const double k = shifted - kernels::kRoundingShift;
   const double r = (x - k * kernels::kLn2High) - k * kernels::kLn2Low;
-  double p = 1;
-  for (int i = kTerms; i > 0; --i) p = 1 + p * r / i;
+  double p = 0;
+  for (size_t i = std::size(kTaylor); i-- > 0;) p = kTaylor[i] + p * r;
   return p * std::bit_cast<double>((std::bit_cast<uint64_t>(shifted) + 1023) << 52);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace fastroute {
@@ -22,6 +23,11 @@ class BattleCounts {
 
   static constexpr size_t kMostTiers = 64;
 
+  struct Entry {
+    uint32_t cell;
+    float count;
+  };
+
   size_t tiers() const noexcept { return tiers_; }
   size_t sides() const noexcept { return tiers_ + 1; }
   size_t prompts() const noexcept { return prompts_; }
@@ -36,15 +42,23 @@ class BattleCounts {
   // The same over all prompts with all weights 1.
   const std::vector<double>& totals() const noexcept { return totals_; }
 
+  // visit(begin, end, entries) for each run of prompts begin .. end that have the same entries, in order.
+  template <class Visit>
+  void for_runs(const Visit& visit) const {
+    size_t begin = 0;
+    size_t entry = 0;
+    for (const Run& run : runs_) {
+      visit(begin, size_t{run.end}, std::span<const Entry>(entries_.data() + entry, run.entries - entry));
+      begin = run.end;
+      entry = run.entries;
+    }
+  }
+
  private:
   // Prompts begin .. end, which have the same entries: from the last run's `entries` to this one's.
   struct Run {
     uint32_t end;
     uint32_t entries;
-  };
-  struct Entry {
-    uint32_t cell;
-    float count;
   };
 
   size_t tiers_;

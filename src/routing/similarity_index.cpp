@@ -19,6 +19,12 @@ constexpr float kLargest = 127;
 
 size_t round_up(size_t count, size_t unit) noexcept { return (count + unit - 1) / unit * unit; }
 
+void require_finite(double x, size_t index, size_t column) {
+  if (std::isfinite(x)) return;
+  throw InvalidArgument("embeddings: row " + std::to_string(index) + ", column " + std::to_string(column) + ": found " +
+                        (std::isnan(x) ? "NaN" : "Inf") + ", allowed: finite numbers");
+}
+
 }  // namespace
 
 int32_t fine_steps(size_t dim) noexcept {
@@ -31,10 +37,7 @@ float quantise(const float* row, size_t dim, size_t index, int8_t* out, int8_t* 
   double largest = 0;
   for (size_t j = 0; j < dim; ++j) {
     const auto x = static_cast<double>(row[j]);
-    if (!std::isfinite(x)) {
-      throw InvalidArgument("embeddings: row " + std::to_string(index) + ", column " + std::to_string(j) + ": found " +
-                            (std::isnan(x) ? "NaN" : "Inf") + ", allowed: finite numbers");
-    }
+    require_finite(x, index, j);
     squares += x * x;
     largest = std::max(largest, std::abs(x));
   }
@@ -52,6 +55,18 @@ float quantise(const float* row, size_t dim, size_t index, int8_t* out, int8_t* 
     if (fine != nullptr) fine[j] = static_cast<int8_t>(std::nearbyint((x - coarse) * steps));
   }
   return static_cast<float>(largest / (static_cast<double>(kLargest) * std::sqrt(squares)));
+}
+
+bool unit_vector(const float* row, size_t dim, size_t index, float* out) {
+  double squares = 0;
+  for (size_t j = 0; j < dim; ++j) {
+    const auto x = static_cast<double>(row[j]);
+    require_finite(x, index, j);
+    squares += x * x;
+  }
+  const double factor = squares > 0 ? 1 / std::sqrt(squares) : 0;
+  for (size_t j = 0; j < dim; ++j) out[j] = static_cast<float>(static_cast<double>(row[j]) * factor);
+  return squares > 0;
 }
 
 SimilarityIndex::SimilarityIndex(const int8_t* rows, const int8_t* fine, size_t count, size_t dim,
@@ -110,6 +125,10 @@ std::vector<uint8_t> SimilarityIndex::interleave(const int8_t* rows, const char*
     }
   }
   return blocks;
+}
+
+void SimilarityIndex::row(size_t i, int8_t* out) const noexcept {
+  for (size_t j = 0; j < dim_; ++j) out[j] = static_cast<int8_t>(blocks_[place(i, j)] - kOffset);
 }
 
 void SimilarityIndex::deinterleave(const std::vector<uint8_t>& blocks, int8_t* out) const {

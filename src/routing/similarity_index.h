@@ -21,6 +21,9 @@ int32_t fine_steps(size_t dim) noexcept;
 // embeddings where it holds a NaN or Inf.
 float quantise(const float* row, size_t dim, size_t index, int8_t* out, int8_t* fine);
 
+// out = the unit vector of `row`, zeros where it is zeros: then it returns false. Throws as quantise() does.
+bool unit_vector(const float* row, size_t dim, size_t index, float* out);
+
 // Quantised queries, laid out for SimilarityIndex::dots.
 struct QuantisedQueries {
   std::vector<int8_t> rows, fine;  // each of whole groups; fine where the index is
@@ -59,8 +62,9 @@ class SimilarityIndex {
   // The dot product of a row as it is stored with width() numbers, of which those from dim() on are 0.
   double dot(size_t row, const double* query) const noexcept;
 
-  // out = a row as it is stored.
+  // out = a row as it is stored; its coarse part alone, as it was given.
   void read_row(size_t row, float* out) const noexcept;
+  void row(size_t i, int8_t* out) const noexcept;
 
   // dim(), rounded up to whole groups.
   size_t width() const noexcept;

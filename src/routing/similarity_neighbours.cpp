@@ -43,11 +43,13 @@ double SimilarityWeighted::rate_near(const Neighbours& neighbours, SimilarityWor
   auto& sums = workspace.sums;
   sums.resize(counts_->sides() * counts_->sides());
   counts_->weigh_rows(neighbours.ids, workspace.neighbour_weights.data(), neighbours.k, sums.data());
+  if (neighbourhood_.shrinkage > 0) {
+    const auto& totals = counts_->totals();
+    const double share = neighbourhood_.shrinkage / std::accumulate(totals.begin(), totals.end(), 0.0);
+    for (size_t c = 0; c < sums.size(); ++c) sums[c] += share * totals[c];
+  }
   const auto among = elo::connected_with(sums.data(), counts_->sides(), sides_[strong_]);
   if (!std::ranges::binary_search(among, sides_[weak_])) return global_rate_;
-  const auto& totals = counts_->totals();
-  const double share = neighbourhood_.shrinkage / std::accumulate(totals.begin(), totals.end(), 0.0);
-  for (size_t c = 0; c < sums.size(); ++c) sums[c] += share * totals[c];
   return rate_of_sums(among, workspace);
 }
 

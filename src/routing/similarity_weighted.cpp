@@ -29,7 +29,8 @@ Error not_converged() {
 SimilarityWeighted::SimilarityWeighted(std::shared_ptr<const SimilarityIndex> index,
                                        std::shared_ptr<const BattleCounts> counts,
                                        std::shared_ptr<const StaticEncoder> encoder, size_t strong, size_t weak,
-                                       Temperature temperature, Neighbourhood neighbourhood)
+                                       Temperature temperature, Neighbourhood neighbourhood,
+                                       std::shared_ptr<const BattleMoments> moments)
     : index_(std::move(index)),
       counts_(std::move(counts)),
       encoder_(std::move(encoder)),
@@ -54,6 +55,7 @@ SimilarityWeighted::SimilarityWeighted(std::shared_ptr<const SimilarityIndex> in
     throw InvalidArgument("tier: found " + std::to_string(std::max(strong, weak)) + ", allowed: 0 to " +
                           std::to_string(tiers - 1));
   }
+  if (moments) hold_moments(std::move(moments));
   const double* totals = counts_->totals().data();
   const auto compared = elo::standing(totals, counts_->sides(), strong, weak);
   if (compared == elo::Standing::kUnknown) {
@@ -79,19 +81,35 @@ SimilarityWeighted::SimilarityWeighted(std::shared_ptr<const SimilarityIndex> in
     throw not_converged();
   }
   global_rate_ = elo::win_rate(start_[strong_], start_[weak_]);
+  if (moments_ && !index_->is_fine()) correction_.emplace(*moments_, *index_, *counts_);
 }
 
-double SimilarityWeighted::rate_of(const int32_t* dots, float query_scale, SimilarityWorkspace& workspace) const {
+SimilarityWeighted::Largest SimilarityWeighted::largest_product(const int32_t* dots) const {
+  constexpr size_t kBlock = 2048;
+  const auto& kernels = active_kernels();
+  Largest largest{kernels.max_scaled_i32(dots, index_->factors(), std::min(kBlock, index_->size())), 0};
+  for (size_t begin = kBlock; begin < index_->size(); begin += kBlock) {
+    const size_t count = std::min(kBlock, index_->size() - begin);
+    const float product = kernels.max_scaled_i32(dots + begin, index_->factors() + begin, count);
+    if (product > largest.product) largest = {product, begin};
+  }
+  return largest;
+}
+
+double SimilarityWeighted::rate_of(const int32_t* dots, size_t query, SimilarityWorkspace& workspace) const {
   const auto& kernels = active_kernels();
   const size_t prompts = index_->size();
-  const auto scale = static_cast<double>(query_scale);
-  const auto best = static_cast<double>(kernels.max_scaled_i32(dots, index_->factors(), prompts));
+  const auto scale = static_cast<double>(workspace.queries.scales[query]);
+  const Largest largest = largest_product(dots);
+  const auto best = static_cast<double>(largest.product);
   if (scale == 0 || (normalised_ && !(best > 0))) return global_rate_;
   // dot * factor of its row is the similarity over the query's scale, which cancels where it is normalised.
-  const double factor = normalised_ ? exponent_ / best : exponent_ * scale;
+  double factor = exponent_ * scale;
+  if (normalised_) factor = exponent_ / (correction_ ? exact_best(dots, largest, query, workspace) : best);
   kernels.similarity_weights(dots, index_->factors(), static_cast<float>(factor), static_cast<float>(-factor * best),
                              prompts, workspace.weights.data());
   counts_->weigh(workspace.weights.data(), workspace.sums.data());
+  if (correction_) correct_sums(query, factor / scale, workspace);
   return rate_of_sums(sides_, workspace);
 }
 
@@ -123,7 +141,7 @@ void SimilarityWeighted::score_queries(SimilarityWorkspace& workspace, float* ou
   }
   multiply(*index_, workspace);
   for (size_t q = 0; q < count; ++q) {
-    out[q] = static_cast<float>(rate_of(workspace.dots.get() + q * stride, workspace.queries.scales[q], workspace));
+    out[q] = static_cast<float>(rate_of(workspace.dots.get() + q * stride, q, workspace));
   }
 }
 
@@ -140,7 +158,7 @@ void SimilarityWeighted::score_batch(const std::string_view* texts, size_t count
   if (neighbourhood_.neighbours > 0) return near_batch(texts, count, out);
   const auto read = [&](size_t first, size_t n, SimilarityWorkspace& workspace) {
     embed_texts(encoder_.get(), texts + first, n, workspace);
-    index_->read_queries(workspace.embeddings.data(), first, n, workspace.queries);
+    read_queries(workspace.embeddings.data(), first, n, workspace);
   };
   score_passes(count, read, out);
 }
@@ -154,7 +172,7 @@ float SimilarityWeighted::score(std::string_view utf8) const {
 void SimilarityWeighted::score_embeddings(const float* rows, size_t first, size_t count, float* out) const {
   if (neighbourhood_.neighbours > 0) return near_embeddings(rows, first, count, out);
   const auto read = [&](size_t i, size_t n, SimilarityWorkspace& workspace) {
-    index_->read_queries(rows + i * dim(), first + i, n, workspace.queries);
+    read_queries(rows + i * dim(), first + i, n, workspace);
   };
   score_passes(count, read, out);
 }

@@ -43,10 +43,10 @@ struct World {
   std::shared_ptr<const SimilarityIndex> index;
   std::unique_ptr<NearestSearch> search;
   std::unique_ptr<NearestGains> neighbours;
-  std::unique_ptr<SimilarityWeighted> weighted, near;
+  std::unique_ptr<SimilarityWeighted> weighted, near, with_moments;
   std::vector<std::string> texts;
   std::vector<std::string_view> views;
-  std::vector<float> embeddings, scores, embedding_scores, logits, win_rates;
+  std::vector<float> embeddings, scores, embedding_scores, logits, win_rates, corrected, approximate;
   std::vector<double> gains;
   std::vector<int64_t> ids;
   std::vector<float> similarities, gain_scores, near_rates;
@@ -54,19 +54,31 @@ struct World {
 
 constexpr size_t kPrompts = 100;
 
-std::shared_ptr<const SimilarityIndex> random_index(Random& random) {
+std::shared_ptr<const SimilarityIndex> random_index(Random& random, bool is_fine) {
   std::vector<float> rows = numbers(Kind::kOrdinary, kPrompts * kDim, random), scales(kPrompts);
   std::vector<int8_t> quantised(rows.size()), fine(rows.size());
   for (size_t i = 0; i < kPrompts; ++i) {
     scales[i] = quantise(&rows[i * kDim], kDim, i, &quantised[i * kDim], &fine[i * kDim]);
   }
-  return std::make_shared<const SimilarityIndex>(quantised.data(), fine.data(), kPrompts, kDim, scales);
+  return std::make_shared<const SimilarityIndex>(quantised.data(), is_fine ? fine.data() : nullptr, kPrompts, kDim,
+                                                 scales);
 }
 
-// Every tier beats every other on some prompt.
+std::shared_ptr<const BattleMoments> random_moments(Random& random) {
+  constexpr size_t kRank = 3, kCells = 6;
+  auto means = numbers(Kind::kOrdinary, kCells * kDim, random);
+  auto factors = numbers(Kind::kOrdinary, kCells * kRank * kDim, random);
+  for (auto* values : {&means, &factors}) {
+    for (float& x : *values) x = std::clamp(x / 10, -1.0F, 1.0F);
+  }
+  return std::make_shared<const BattleMoments>(std::vector<uint16_t>{1, 2, 4, 6, 8, 9}, kDim, means, kRank, factors);
+}
+
+// Every tier beats every other on some prompt. With moments, similarities are not normalised.
 std::unique_ptr<SimilarityWeighted> weighted_on(std::shared_ptr<const SimilarityIndex> index,
                                                 std::shared_ptr<const StaticEncoder> encoder,
-                                                Neighbourhood neighbourhood) {
+                                                Neighbourhood neighbourhood,
+                                                std::shared_ptr<const BattleMoments> moments) {
   constexpr size_t kTiers = 3;
   std::vector<int64_t> offsets = {0};
   std::vector<uint16_t> cells;
@@ -78,7 +90,7 @@ std::unique_ptr<SimilarityWeighted> weighted_on(std::shared_ptr<const Similarity
   return std::make_unique<SimilarityWeighted>(
       std::move(index),
       std::make_shared<const BattleCounts>(kTiers, offsets.data(), kPrompts, cells.data(), counts.data(), kPrompts),
-      std::move(encoder), 0, 2, Temperature{100.0, true}, neighbourhood);
+      std::move(encoder), 0, 2, Temperature{100.0, !moments}, neighbourhood, moments);
 }
 
 World make_world(uint64_t seed) {
@@ -93,14 +105,15 @@ World make_world(uint64_t seed) {
       numbers(Kind::kOrdinary, kModels * 4, random), numbers(Kind::kOrdinary, 4 * kDim, random),
       numbers(Kind::kOrdinary, 4, random), numbers(Kind::kOrdinary, kModels, random));
   world.experts = std::make_unique<DomainExperts>(world.encoder, random_experts(5, 2, kDim, seed));
-  world.index = random_index(random);
+  world.index = random_index(random, true);
   world.search = std::make_unique<NearestSearch>(*world.index);
   std::vector<float> gains = numbers(Kind::kOrdinary, kPrompts, random);
   for (float& gain : gains) gain = std::clamp(gain, -1.0F, 1.0F);
   world.neighbours =
       std::make_unique<NearestGains>(world.index, gains, world.encoder, GainRule{kNearest, 10, 0.5, 0.5});
-  world.weighted = weighted_on(world.index, world.encoder, {});
-  world.near = weighted_on(world.index, world.encoder, {kNearest, 1.0});
+  world.weighted = weighted_on(world.index, world.encoder, {}, nullptr);
+  world.near = weighted_on(world.index, world.encoder, {kNearest, 1.0}, nullptr);
+  world.with_moments = weighted_on(random_index(random, false), world.encoder, {}, random_moments(random));
   for (size_t i = 0; i < kTexts; ++i) {
     std::string text;
     for (size_t n = random() % 20; n > 0; --n) text += tokens()[5 + random() % (count - 5)] + (n % 3 == 0 ? " " : "");
@@ -127,6 +140,10 @@ World make_world(uint64_t seed) {
   world.neighbours->score_batch(world.views.data(), kTexts, world.gain_scores.data());
   world.near_rates.resize(kTexts);
   world.near->score_batch(world.views.data(), kTexts, world.near_rates.data());
+  world.corrected.resize(kTexts);
+  world.with_moments->score_batch(world.views.data(), kTexts, world.corrected.data());
+  world.approximate.resize(kTexts);
+  world.with_moments->approximate_batch(world.views.data(), kTexts, world.approximate.data());
   return world;
 }
 
@@ -139,7 +156,7 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
     return std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count * width),
                       expected.begin() + static_cast<std::ptrdiff_t>(first * width));
   };
-  switch (random() % 23) {
+  switch (random() % 26) {
     case 0:
       world.scorer->score_batch(&world.views[first], count, out.data());
       return equals(world.scores, 1);
@@ -193,6 +210,22 @@ bool operate(const World& world, Random& random, ExpertsWorkspace& workspace) {
       const size_t at = first * kNearest;
       world.neighbours->score_neighbours({&world.ids[at], &world.similarities[at], kNearest}, 0, count, out.data());
       return equals(world.gain_scores, 1);
+    }
+    case 16:
+      world.with_moments->score_embeddings(&world.embeddings[first * kDim], 0, count, out.data());
+      return equals(world.corrected, 1);
+    case 17:
+      world.with_moments->approximate_embeddings(&world.embeddings[first * kDim], 0, count, out.data());
+      return equals(world.approximate, 1);
+    case 18:
+      return world.with_moments->approximate(world.views[first]) == world.approximate[first];
+    case 19: {
+      world.with_moments->score_batch_near(&world.views[first], count, {0.5, 0.05}, out.data());
+      for (size_t i = 0; i < count; ++i) {
+        const bool close = std::abs(static_cast<double>(world.approximate[first + i]) - 0.5) <= 0.05;
+        if (out[i] != (close ? world.corrected : world.approximate)[first + i]) return false;
+      }
+      return true;
     }
     default:
       return world.scorer->score(world.views[first], workspace.text) == world.scores[first];

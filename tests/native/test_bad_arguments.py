@@ -17,6 +17,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from tests.native.weighted_moments import moments_of, native_of, with_moments
 from tests.reference.tiny_artifacts import random_experts
 
 import fastroute
@@ -531,6 +532,79 @@ def test_native_neighbourhood(ranking: SimilarityWeightedRouter) -> None:
 
 
 ZERO = "array of no dimension, zero"
+
+
+def test_native_moments(ranking: SimilarityWeightedRouter) -> None:
+    cells, means = np.array([1, 3, 7], np.uint16), np.full((3, 4), 0.1, np.float32)
+    factors = np.zeros((3, 2, 4), np.float32)
+    check(lambda bad: _core.BattleMoments(bad, means), EMBEDDINGS, named("cells"), ARGUMENT)
+    outside = ("1.5", np.full((3, 4), 1.5, np.float32)), ("nan", np.full((3, 4), np.nan, np.float32))
+    bad_means = [case for case in EMBEDDINGS if case[0] not in ("a column less", "a column more")]
+    check(lambda bad: _core.BattleMoments(cells, bad), [*bad_means, *outside], named("means"), ARGUMENT)
+    bad_factors = [case for case in EMBEDDINGS if case[0] != "None"]
+    bad_factors += [("too many", np.zeros((3, 257, 4), np.float32)), ("inf", np.full((3, 1, 4), np.inf, np.float32))]
+    check(lambda bad: _core.BattleMoments(cells, means, bad), bad_factors, named("factors"), ARGUMENT)
+    moments = _core.BattleMoments(cells, means, factors)
+    assert (moments.size, moments.dim, moments.rank) == (3, 4, 2)
+
+    scorer = with_moments(ranking)
+    for batched in (scorer.approximate, lambda bad: scorer.score_near(bad, 0.5, 0.1)):
+        check(batched, prompts(), named("prompts"), TYPE)
+    for embedded in (scorer.approximate_embeddings, lambda bad: scorer.score_embeddings_near(bad, 0.5, 0.1)):
+        check(embedded, EMBEDDINGS, named("embeddings"), ARGUMENT)
+    fractions_ = [*NONE, *FRACTION]
+    for argument in ("threshold", "band"):
+
+        def near(bad: Any, argument: str = argument) -> object:
+            return scorer.score_near("a", **{"threshold": 0.5, "band": 0.1, argument: bad})
+
+        def near_rows(bad: Any, argument: str = argument) -> object:
+            return scorer.score_embeddings_near(floats(0), **{"threshold": 0.5, "band": 0.1, argument: bad})
+
+        check(near, fractions_, named(argument), ARGUMENT)
+        check(near_rows, fractions_, named(argument), ARGUMENT)
+
+
+def test_moments_of_other_battles(ranking: SimilarityWeightedRouter) -> None:
+    index, counts = native_of(ranking)
+    good = moments_of(ranking, 2)
+    cells, means, factors = good.cells(), good.means(), good.factors()
+
+    def scorer(moments: _core.BattleMoments, *, normalised: bool = False) -> _core.SimilarityWeighted:
+        return _core.SimilarityWeighted(
+            index, counts, None, strong=0, weak=1, base=10, normalised=normalised, moments=moments
+        )
+
+    for bad, message in [
+        (_core.BattleMoments(cells[1:].copy(), means[1:].copy()), "moments: found none of cell 1, which has battles"),
+        (_core.BattleMoments(np.append(cells, np.uint16(65535)), np.concatenate([means, means[:1]])),
+         "moments: found cell 65535, of which there is no battle"),
+        (_core.BattleMoments(cells, means[:, 1:].copy()), "moments: found 15 dimensions, allowed: the index's 16"),
+    ]:  # fmt: skip
+        with pytest.raises(InvalidArgumentError, match=re.escape(message)):
+            scorer(bad)
+    with pytest.raises(InvalidArgumentError, match=r"^moments: found factors, and similarities normalised"):
+        scorer(good, normalised=True)
+    for falling in (cells[::-1].copy(), np.repeat(cells[:1], len(cells))):
+        with pytest.raises(InvalidArgumentError, match=r"^cells: found \d+ after \d+, allowed: each once, ascending"):
+            _core.BattleMoments(falling, means)
+    for moments in (None, _core.BattleMoments(cells, means), _core.BattleMoments(cells, means, factors[:, :0].copy())):
+        without = _core.SimilarityWeighted(
+            index, counts, ranking.encoder._native, strong=0, weak=1, base=10, normalised=True, moments=moments
+        )
+        for call, arguments in (
+            (without.approximate, ("a",)),
+            (without.approximate, ([],)),
+            (without.approximate_embeddings, (floats(),)),
+            (without.approximate_embeddings, (floats(0),)),
+            (without.score_near, ("a", 0.5, 0.1)),
+            (without.score_embeddings_near, (floats(), 0.5, 0.1)),
+        ):
+            with pytest.raises(InvalidArgumentError, match=r"^moments: found none with factors"):
+                call(*arguments)
+    for call in (lambda: scorer(good).approximate("a"), lambda: scorer(good).score_near(["a"], 0.5, 0.1)):
+        with pytest.raises(InvalidArgumentError, match=r"^prompts: this router was trained on embeddings"):
+            call()
 
 
 def test_native_experts(experts: ExpertsRouter) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from tests.native.weighted_moments import with_moments
 
 import fastroute
 from fastroute import _core
@@ -22,6 +23,12 @@ def _threads_are_put_back():
     before = fastroute.info().threads
     yield
     fastroute.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def moments(ranking: SimilarityWeightedRouter) -> dict[bool, _core.SimilarityWeighted]:
+    """Scorers of an index without a fine part, by whether similarities are normalised."""
+    return {normalised: with_moments(ranking, normalised=normalised) for normalised in (False, True)}
 
 
 @settings(deadline=None, max_examples=60)
@@ -65,6 +72,36 @@ def test_texts_and_embeddings_of_a_ranking(
         batch = [texts[i % len(texts)] for i in order]
         np.testing.assert_array_equal(ranking.score(batch), alone[order % len(texts)] if texts else alone)
         np.testing.assert_array_equal(ranking.score_embeddings(np.tile(rows, (10, 1))), np.tile(each, 10))
+
+
+@settings(deadline=None, max_examples=40)
+@given(texts=TEXTS, rows=ROWS, threshold=st.floats(0, 1), band=st.floats(0, 0.2))
+def test_texts_and_embeddings_with_moments(
+    moments: dict[bool, _core.SimilarityWeighted],
+    ranking: SimilarityWeightedRouter,
+    texts: list[str],
+    rows: np.ndarray,
+    threshold: float,
+    band: float,
+) -> None:
+    scorer = moments[False]
+    calls = [
+        (moments[True].score, moments[True].score_embeddings),
+        (scorer.score, scorer.score_embeddings),
+        (scorer.approximate, scorer.approximate_embeddings),
+        (lambda text: scorer.score_near(text, threshold, band),
+         lambda x: scorer.score_embeddings_near(x, threshold, band)),
+    ]  # fmt: skip
+    for score, score_embeddings in calls:
+        fastroute.set_num_threads(1)
+        alone = np.array([score(text) for text in texts], np.float32)
+        assert ((alone >= 0) & (alone <= 1)).all()
+        np.testing.assert_array_equal(score_embeddings(ranking.encoder.embed(texts)), alone)
+        each = np.array([score_embeddings(rows[i : i + 1])[0] for i in range(len(rows))], np.float32)
+        for count in THREADS:
+            fastroute.set_num_threads(count)
+            np.testing.assert_array_equal(score(texts * 10), np.tile(alone, 10))
+            np.testing.assert_array_equal(score_embeddings(np.tile(rows, (10, 1))), np.tile(each, 10))
 
 
 @settings(deadline=None, max_examples=60)

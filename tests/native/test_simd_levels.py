@@ -62,6 +62,24 @@ HASHES = """
     assert float(found[4].std()) > 0
     assert float(found[2].std()) > 0
     print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))
+    core = fastroute._core
+    count, dim = 300, 70
+    means = np.random.default_rng(2).uniform(-0.1, 0.1, (6, dim)).astype(np.float32)
+    factors = np.random.default_rng(3).uniform(-0.1, 0.1, (6, 5, dim)).astype(np.float32)
+    cells = np.array([1, 2, 4, 6, 8, 9], np.uint16)
+    rows = np.random.default_rng(4).standard_normal((count, dim)).astype(np.float32) + 1
+    codes, _, scales = core.quantise_rows(rows)
+    counts = core.BattleCounts(3, np.arange(count + 1), np.repeat(cells, count // 6), np.ones(count, np.float32))
+    found = []
+    for normalised, rank in ((True, 0), (False, 5)):
+        scorer = core.SimilarityWeighted(
+            core.SimilarityIndex(codes, scales), counts, None, strong=0, weak=2, base=30, normalised=normalised,
+            moments=core.BattleMoments(cells, means, factors[:, :rank].copy()),
+        )
+        found.append(scorer.score_embeddings(rows[:100]))
+    found += [scorer.approximate_embeddings(rows[:100]), scorer.score_embeddings_near(rows[:100], 0.5, 0.01)]
+    assert all(float(values.std()) > 0 for values in found)
+    print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))
 """
 
 

@@ -65,21 +65,22 @@ def reference(
     shrinkage: float,
     otherwise: float,
 ) -> tuple[float, bool]:
-    """Score of tier 0 against the last one, and whether the neighbours' battles decide it."""
+    """Score of tier 0 against the last one, and whether the neighbours' battles have a part in it."""
     best = similarity[0]
     if best <= 0 if normalised else best == similarity[-1] == 0:
         return otherwise, False
     slope = Decimal(base).ln() / (Decimal(best) if normalised else 1)
     weights = [max((slope * (Decimal(s) - Decimal(best))).exp(), LEAST) for s in similarity]
     near = battles.wins(ids, weights)
-    strong, weak = 0, battles.tiers - 1
-    connected = {side for side in reached(near, strong) if strong in reached(near, side)}
-    if weak not in connected:
-        return otherwise, False
     every = battles.wins(list(range(len(battles.prompts))), [Decimal(1)] * len(battles.prompts))
     share = Decimal(shrinkage) / sum(every.values())
-    wins = {pair: near.get(pair, Decimal(0)) + share * count for pair, count in every.items() if set(pair) <= connected}
+    wins = {pair: near.get(pair, Decimal(0)) + share * count for pair, count in every.items()}
     wins = {pair: weight for pair, weight in wins.items() if weight > 0}
+    strong, weak = 0, battles.tiers - 1
+    connected = {side for side in reached(wins, strong) if strong in reached(wins, side)}
+    if weak not in connected:
+        return otherwise, False
+    wins = {pair: weight for pair, weight in wins.items() if set(pair) <= connected}
     gap = rating_gap(wins, strong, weak)
     return float(1 - 1 / (1 + 10 ** (gap / 400))), True
 
@@ -168,15 +169,21 @@ def test_shrinkage_leads_to_the_rate_of_all_battles() -> None:
 
 def test_neighbours_that_do_not_compare_the_tiers() -> None:
     """Then the score is the rate of all battles; beyond them a tier may be connected that is not the weak one."""
-    rows = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    battles = Battles(3, [([1, 4], [1.0, 1.0])] * 4 + [([6, 9], [1.0, 3.0])] * 4 + [([1], [1.0])] * 4)
+    rows = np.repeat(np.eye(3, dtype=np.float32), 1000, axis=0)
+    battles = Battles(3, [([1, 4], [1.0, 1.0])] * 1000 + [([6, 9], [1.0, 3.0])] * 1000 + [([1], [1.0])] * 1000)
     index = index_of(rows, fine=True)
-    scorer = scorer_of(index, battles, base=10.0, normalised=True, neighbours=4, shrinkage=1.0)
+    scorer = scorer_of(index, battles, base=10.0, normalised=True, neighbours=1000)
     assert scorer.global_rate not in (0.0, 0.5, 1.0)
     expected = np.full(3, scorer.global_rate, np.float32)
     np.testing.assert_array_equal(scorer.score_embeddings(np.eye(3, dtype=np.float32)), expected)
-    both = scorer_of(index, battles, base=10.0, normalised=True, neighbours=8, shrinkage=1.0)
-    assert both.score_embeddings(np.array([[1, 1, 0]], np.float32))[0] != np.float32(both.global_rate)
+    both = scorer_of(index, battles, base=10.0, normalised=True, neighbours=2000)
+    query = np.array([[1, 1, 0]], np.float32)
+    assert both.score_embeddings(query)[0] != np.float32(both.global_rate)
+    # Shrinkage connects what all battles do.
+    shrunk = scorer_of(index, battles, base=10.0, normalised=True, neighbours=1000, shrinkage=1.0)
+    scores = shrunk.score_embeddings(np.eye(3, dtype=np.float32))
+    assert (scores != expected).all()
+    assert len(set(scores.tolist())) == 3
 
 
 @pytest.fixture
