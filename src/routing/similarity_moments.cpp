@@ -94,12 +94,13 @@ double SimilarityWeighted::exact_best(const int32_t* dots, Largest largest, size
 
 // Multiplies each cell's sum by exp(slope ln 2 * what rounding took from its mean cosine), over the largest such
 // factor.
-void SimilarityWeighted::correct_sums(size_t query, double slope, SimilarityWorkspace& workspace) const {
+void SimilarityWeighted::correct_sums(const RoundingCorrection& correction, size_t query, double slope,
+                                      SimilarityWorkspace& workspace) const {
   const auto& queries = workspace.queries;
   const size_t width = queries.rows.size() / queries.scales.size();
   auto& shifts = workspace.exponents;
-  correction_->shifts(workspace.units.data() + query * dim(), queries.rows.data() + query * width,
-                      queries.scales[query], workspace.scratch, shifts);
+  correction.shifts(workspace.units.data() + query * dim(), queries.rows.data() + query * width, queries.scales[query],
+                    workspace.scratch, shifts);
   const double largest = *std::ranges::max_element(shifts);
   for (size_t c = 0; c < shifts.size(); ++c) {
     workspace.sums[moments_->cells()[c]] *= elo::exp_of_minus(slope * std::numbers::ln2 * (largest - shifts[c]));

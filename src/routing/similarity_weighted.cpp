@@ -109,7 +109,7 @@ double SimilarityWeighted::rate_of(const int32_t* dots, size_t query, Similarity
   kernels.similarity_weights(dots, index_->factors(), static_cast<float>(factor), static_cast<float>(-factor * best),
                              prompts, workspace.weights.data());
   counts_->weigh(workspace.weights.data(), workspace.sums.data());
-  if (correction_) correct_sums(query, factor / scale, workspace);
+  if (correction_) correct_sums(*correction_, query, factor / scale, workspace);
   return rate_of_sums(sides_, workspace);
 }
 

@@ -138,7 +138,8 @@ class SimilarityWeighted {
 
   void read_queries(const float* rows, size_t first, size_t count, SimilarityWorkspace& workspace) const;
   double exact_best(const int32_t* dots, Largest largest, size_t query, SimilarityWorkspace& workspace) const;
-  void correct_sums(size_t query, double slope, SimilarityWorkspace& workspace) const;
+  void correct_sums(const RoundingCorrection& correction, size_t query, double slope,
+                    SimilarityWorkspace& workspace) const;
   template <class Read>
   void approximate_passes(size_t first, size_t count, const Read& read, float* out) const;
   double approximate_rate(const double* log_means, SimilarityWorkspace& workspace) const;

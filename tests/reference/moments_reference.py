@@ -84,16 +84,19 @@ def cell_table(battles: BattleSet, compat: str | None = None) -> CellTable:
             if share > 0 and not left_out:
                 key = (row, i * (tiers + 1) + j)
                 found[key] = found.get(key, 0.0) + share
-    keys = np.array(sorted(found), np.int64).reshape(-1, 2)
-    rows, lengths = np.unique(keys[:, 0], return_counts=True)
+    prompts: dict[int, list[tuple[int, float]]] = {}
+    for (row, cell), count in sorted(found.items()):
+        prompts.setdefault(row, []).append((cell, count))
+    rows = sorted(prompts, key=lambda row: (prompts[row], row))  # equal ones together, as the router has them
+    entries = [entry for row in rows for entry in prompts[row]]
     return CellTable(
         tiers=tiers,
         strong=battles.tier_of(battles.strong),
         weak=battles.tier_of(battles.weak),
-        lengths=lengths,
-        cells=keys[:, 1].astype(np.uint16),
-        counts=np.array([found[row, cell] for row, cell in keys.tolist()], np.float32),
-        embeddings=np.ascontiguousarray(battles.embeddings[rows]),
+        lengths=np.array([len(prompts[row]) for row in rows], np.int64),
+        cells=np.array([cell for cell, _ in entries], np.uint16),
+        counts=np.array([count for _, count in entries], np.float32),
+        embeddings=battles.embeddings[np.array(rows, np.int64)],
     )
 
 

@@ -182,7 +182,6 @@ def test_neighbours_that_do_not_compare_the_tiers() -> None:
     # Shrinkage connects what all battles do.
     shrunk = scorer_of(index, battles, base=10.0, normalised=True, neighbours=1000, shrinkage=1.0)
     scores = shrunk.score_embeddings(np.eye(3, dtype=np.float32))
-    assert (scores != expected).all()
     assert len(set(scores.tolist())) == 3
 
 
