@@ -32,10 +32,18 @@ BATTLES: dict[str, np.ndarray] = {
     "ends": np.array([8, 10, 11], np.int64),
 }
 
+MOMENTS: dict[str, np.ndarray] = {
+    "cells": np.array([1, 3], np.uint16),
+    "means": np.array([[0.5, 0.5], [0.1, 0.9]], np.float32),
+    "factors": np.full((2, 1, 2), 0.1, np.float32),
+}
+BAND = {"band": 0.1, "rms": 0.01, "spread": 0.2, "prompts": 3}
+
 
 def write(
     folder: Path, changes: dict[str, Any] | None = None, battles: dict[str, Any] | None = None, **manifest: Any
 ) -> Path:
+    moments = manifest.pop("with_moments", None)
     tensors = {**GOOD, **(changes or {})}
     values = {
         "kind": "sw_ranking",
@@ -56,6 +64,9 @@ def write(
     if battles is not None:
         kept = {**BATTLES, **battles}
         files["battles.safetensors"] = safetensors.encode({k: v for k, v in kept.items() if v is not None})
+    if moments is not None:
+        kept = {**MOMENTS, **moments}
+        files["moments.safetensors"] = safetensors.encode({k: v for k, v in kept.items() if v is not None})
     write_artifact(folder, format=ROUTER, manifest=values, files=files)
     return folder
 
@@ -201,3 +212,57 @@ def test_a_manifest_that_its_files_do_not_bear_out(
 ) -> None:
     with pytest.raises(ArtifactCorruptError, match="kept is"):
         fastroute.load(write(tmp_path / "it", battles=battles, kept=kept))
+
+
+def test_sound_moments_load(tmp_path: Path) -> None:
+    router = fastroute.load(write(tmp_path / "it", with_moments={}, moments=BAND, normaliser="none"))
+    assert isinstance(router, SimilarityWeightedRouter)
+    assert router.error_band is not None
+    assert router.with_moments().score_embeddings(np.eye(2, dtype=np.float32)).shape == (2,)
+    means = fastroute.load(write(tmp_path / "means", with_moments={"factors": None}))
+    assert isinstance(means, SimilarityWeightedRouter)
+    assert means.error_band is None
+
+
+@pytest.mark.parametrize(
+    ("tensor", "value", "says"),
+    [
+        ("cells", np.array([3, 1], np.uint16), "cells: found 1 after 3"),
+        ("cells", np.array([1, 5], np.uint16), "moments: found"),
+        ("means", np.full((2, 2), 1.5, np.float32), "means: found 1.5"),
+        ("means", np.zeros((2, 3), np.float32), "tensor 'means' is float32 of shape"),
+        ("factors", np.full((2, 1, 2), -2, np.float32), "factors: found -2"),
+        ("factors", np.zeros((2, 257, 2), np.float32), "factors: found 257"),
+        ("factors", np.zeros((2, 1, 3), np.float32), "tensor 'factors' is float32 of shape"),
+        ("factors", np.zeros((2, 2), np.float32), "tensor 'factors' is float32 of shape"),
+    ],
+)
+def test_tensors_of_moments(tensor: str, value: np.ndarray, says: str, tmp_path: Path) -> None:
+    made = write(tmp_path / "it", with_moments={tensor: value}, moments=BAND, normaliser="none")
+    with pytest.raises(ArtifactCorruptError, match=says) as caught:
+        fastroute.load(made)
+    assert str(tmp_path / "it") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "says"),
+    [
+        ({"moments": 3}, "moments is 3; band, rms, spread, prompts are needed"),
+        ({"moments": {}}, "moments is {}"),
+        ({"moments": {**BAND, "band": None}}, "are needed"),
+        ({"moments": {**BAND, "rms": True}}, "are needed"),
+        ({"moments": {**BAND, "spread": -1}}, "are needed"),
+        ({"moments": {**BAND, "prompts": 1e300}}, "are needed"),
+        ({"moments": BAND, "normaliser": "best"}, "moments: found factors, and similarities normalised"),
+        ({"moments": BAND, "neighbours": 1, "shrinkage": 1}, "moments: found factors, and a limit"),
+    ],
+)
+def test_manifests_with_moments(manifest: dict[str, Any], says: str, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactCorruptError, match=says):
+        fastroute.load(write(tmp_path / "it", with_moments={}, **{"normaliser": "none", **manifest}))
+
+
+@pytest.mark.parametrize(("files", "band"), [({}, None), (None, BAND), ({"factors": None}, BAND)])
+def test_a_band_goes_with_factors(files: dict[str, Any] | None, band: Any, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactCorruptError, match="moments"):
+        fastroute.load(write(tmp_path / "it", with_moments=files, moments=band, normaliser="none"))

@@ -132,8 +132,12 @@ class BaseRouter(ABC):
         """
         chosen = self._policy(threshold, policy)
         if isinstance(prompts, str):
-            return self._decide(self.score(prompts), chosen)
-        return [self._decide(score, chosen) for score in self.score(prompts).tolist()]
+            return self._decide(self._score_for(prompts, chosen), chosen)
+        return [self._decide(score, chosen) for score in self._score_for(prompts, chosen).tolist()]
+
+    def _score_for(self, prompts: Any, policy: Policy) -> Any:  # noqa: ARG002
+        """Score prompts that a policy will decide on; a router may spend less on those far from a threshold."""
+        return self.score(prompts)
 
     def with_threshold(self, threshold: float, calibration: Mapping[str, Any] | None = None) -> Self:
         """Return a router with another threshold of its own, on the same weights; `save` keeps it.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from fastroute.artifact import ROUTER, Artifact, write_artifact
 from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
-from fastroute.policies import Threshold
+from fastroute.policies import Policy, Threshold
 from fastroute.routers.arguments import whole_number
 from fastroute.routers.base import (
     STRONG,
@@ -28,21 +27,39 @@ from fastroute.routers.battle_index import (
     INDEX_FILE,
     BattleIndex,
     IndexedBattles,
-    embedding_keys,
     index_battles,
     join_indexes,
     numbers_per_model,
     read_index,
-    text_keys,
 )
+from fastroute.routers.battle_moments import (
+    MOMENTS_FILE,
+    MOST_RANK,
+    ErrorBand,
+    encoded_moments,
+    fitted_moments,
+    joined_moments,
+    read_moments,
+)
+from fastroute.routers.elo_fitting import ratings_of, shifted, sources_of, unindexed, welcome
 from fastroute.routers.elo_settings import EloSettings
 from fastroute.routers.embedding import EmbeddingRouter
 from fastroute.routers.explanation import BattleExplanation, NearestBattle
 from fastroute.routers.kept_battles import BATTLES_FILE, KeptBattles, join_kept_battles, keep_battles, read_battles
+from fastroute.routers.neighbour_search import (
+    IVF_FILE,
+    SEARCHES,
+    FaissSearch,
+    InvertedLists,
+    SearchedScorer,
+    build_lists,
+    faiss_or_none,
+    read_lists,
+)
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -52,7 +69,6 @@ if TYPE_CHECKING:
 __all__ = ["SimilarityWeightedRouter"]
 
 KEEP = ("prompts", "battles")
-_MEAN_RATING = 1000.0
 _HELD_OUT = 0.1
 _MOST_HELD_OUT = 4000
 
@@ -68,8 +84,6 @@ class SimilarityWeightedRouter(EmbeddingRouter):
     Values at the edge, the same for every prompt: .5 for two models of one tier; 1 or 0 where chains of wins lead
     only from one tier to the other. A prompt that is similar to none (m of 0 or less, such as one without tokens)
     gets the win rate of all battles alike. No battle weighs less than 2 ** -40 times the most.
-
-    A single prompt takes one pass over the index on one thread; up to 64 of a batch share one.
 
     `fastroute.load` gives a trained one; `fit` trains one. A trained router never changes, but for `fit` and the
     identity that `save` gives it, and any number of threads may use it at once.
@@ -96,8 +110,12 @@ class SimilarityWeightedRouter(EmbeddingRouter):
     shrinkage
         Battles of all prompts alike that are added to those of the neighbours, each as heavy as the most similar one;
         0 for none.
+    search
+        How neighbours are found, as `KnnRouter` has it: "exact", "ivf" (FAISS) or "auto".
+    moments
+        Rank of the moments that `with_moments` scores by; 0 for none, 32 is a good one. Needs the normaliser "none".
     seed
-        Of the prompts held out for the threshold, and of the pairs drawn from outcomes.
+        Of the prompts held out for the threshold, of the pairs drawn from outcomes, and of lists.
 
     Attributes
     ----------
@@ -127,11 +145,20 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         compat: str | None = None,
         neighbours: int = 0,
         shrinkage: float = 0.0,
+        search: str = "auto",
+        moments: int = 0,
         seed: int = 0,
     ) -> None:
         self._settings = EloSettings(
             tiers=tiers, base=base, normaliser=normaliser, compat=compat, neighbours=neighbours, shrinkage=shrinkage
         )
+        if search not in SEARCHES:
+            raise InvalidArgumentError(f"search: found {search!r}, allowed: {', '.join(SEARCHES)}")
+        if moments and (self._settings.normalised or neighbours):
+            raise InvalidArgumentError(
+                f"moments: found {moments} with normaliser {normaliser!r} and neighbours {neighbours}, allowed: 0; the "
+                "best similarity, and the nearest prompts, take a scan"
+            )
         self._seed = whole_number("seed", seed)
         self._strong, self._weak = strong, weak
         self._encoder = encoder if encoder is None or isinstance(encoder, Encoder) else load_encoder(encoder)
@@ -141,7 +168,14 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         self._index: _core.SimilarityIndex | None = None
         self._kept: KeptBattles | None = None
         self._keep: str | None = None
-        self._scorer: _core.SimilarityWeighted | None = None
+        self._moments: _core.BattleMoments | None = None
+        self._rank = whole_number("moments", moments, least=0, most=MOST_RANK)
+        self._band: ErrorBand | None = None
+        self._approximate = False
+        self._search = search
+        self._lists: InvertedLists | None = None
+        self._scorer = None
+        self._elo: _core.SimilarityWeighted | None = None
 
     def fit(
         self,
@@ -194,7 +228,6 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             An argument has a type or value that is not allowed, or no chain of wins compares the two models' tiers.
         """
         from fastroute.training.splits import held_out
-        from fastroute.training.strengths import bradley_terry
         from fastroute.training.tiers import assign_tiers
 
         if keep is not None and keep not in KEEP:
@@ -211,23 +244,28 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             model_index(data.models, model, argument)
         tell(0)
         rows, encoder = training_rows(self._encoder, data, embeddings)
-        quantised = _quantised(data, rows)
+        quantised = unindexed(data, rows)
         tell(1)
-        strengths = bradley_terry(len(data.models), data.model_a, data.model_b, data.outcome, data.weight, penalty=1.0)
-        ratings = _MEAN_RATING + 400 / math.log(10) * strengths
+        ratings = ratings_of(data)
         tiers = assign_tiers(ratings, self._settings.tiers) - 1
         kept = ~held_out(data.prompt_keys, _HELD_OUT, self._seed)
         other = type(self).__new__(type(self))  # complete, or not at all
         other.__dict__.update(self.__dict__)
         other._encoder, other.models_, other.ratings_, other.tiers_ = encoder, data.models, ratings, tiers
         tell(2)
-        calibration, metrics, threshold = other._calibrate(data, rows, quantised, kept)
+        calibration, metrics, median = other._calibrate(data, rows, quantised, kept)
         tell(3)
         indexed = other._indexed(data, quantised)
         other._hold(indexed.index)
         other._kept, other._keep = other._kept_of(data, indexed, keep), keep
+        if self._rank or indexed.index.fine is None:
+            other._moments = fitted_moments(indexed.index, rows[indexed.place], self._rank)
+        other._lists = other._listed()
         other._complete()
-        other._threshold = Threshold(0.5 if threshold is None else other._shifted(*threshold))
+        other._measure()
+        if median is not None:
+            score, then = median
+            other._threshold = Threshold(shifted(score, then=then, now=other._native.global_rate))
         other._manifest = {
             "threshold": other.threshold,
             "calibration": calibration,
@@ -236,7 +274,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
                 **data.counts(),
                 "prompts": len(indexed.index),
                 "battles_within_a_tier": indexed.within if self._settings.compat is None else "as RouteLLM counts them",
-                "sources": _sources(data),
+                "sources": sources_of(data),
                 "dropped_rows": data.dropped,
             },
             "metrics": metrics,
@@ -281,19 +319,27 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._encoder = encoder
-        other._welcome(data)
-        added = other._indexed(data, _quantised(data, rows))
-        joined, places = join_indexes(self._stored(), added.index)
+        other.models_, other.ratings_, other.tiers_ = welcome(data, self.models_, self.ratings_, self.tiers_)
+        added = other._indexed(data, unindexed(data, rows))
+        stored = self._stored()
+        joined, places = join_indexes(stored, added.index)
         other._hold(joined)
         kept = other._kept_of(data, added, self._keep)
         other._kept = join_kept_battles(self._kept, kept, places) if self._kept and kept else None
+        if self._rank or joined.fine is None:
+            before = self._moments or fitted_moments(stored, index.unit_rows(np.arange(index.size)), self._rank)
+            after = fitted_moments(added.index, rows[added.place], self._rank)
+            other._moments = joined_moments(((stored, before), (added.index, after)), joined, other._trained()[0])
+        if self._lists is not None:
+            other._lists = other._listed()
         other._complete()
+        other._measure()
         training = dict(self._manifest.get("training", {}))
         appended = {
             **(provenance or {}),
             **data.counts(),
             "battles_within_a_tier": added.within,
-            "sources": _sources(data),
+            "sources": sources_of(data),
             "dropped_rows": data.dropped,
         }
         training |= {"prompts": len(joined), "appended": [*training.get("appended", []), appended]}
@@ -327,6 +373,13 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         router._keep = artifact.manifest.get("kept")
         if router._keep not in ((None,) if router._kept is None else KEEP):
             raise ArtifactCorruptError(f"{artifact.path}: kept is {router._keep!r}, which its files don't bear out")
+        router._moments = read_moments(artifact, dim=router._trained()[0].dim)
+        router._rank = 0 if router._moments is None else router._moments.rank
+        router._band, router._approximate = ErrorBand.of_artifact(artifact), False
+        if (router._band is None) == (router._rank > 0):
+            raise ArtifactCorruptError(f"{artifact.path}: moments: an error band and factors are needed, or neither")
+        router._lists = read_lists(artifact, prompts=len(index), dim=router._trained()[0].dim)
+        router._search = "auto" if router._lists is None else "ivf"
         router._restore(artifact, strong=strong, weak=weak)
         return router
 
@@ -343,9 +396,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
     @property
     def constant(self) -> bool:
         """Whether every prompt has the same score: both models are of one tier, or one's tier never loses."""
-        self._trained()
-        assert self._scorer is not None
-        return self._scorer.constant
+        return self._native.constant
 
     @property
     def base(self) -> float:
@@ -371,6 +422,86 @@ class SimilarityWeightedRouter(EmbeddingRouter):
     def compat(self) -> str | None:
         """Whose way of counting battles within a tier it has: "routellm", or None for leaving them out."""
         return self._settings.compat
+
+    @property
+    def error_band(self) -> ErrorBand | None:
+        """How far scores by moments are off for this pair, as measured; None for a router without them."""
+        return self._band
+
+    def with_moments(self, enabled: bool = True) -> SimilarityWeightedRouter:
+        """Return a router that scores by the moments of its battles, whose cost does not grow with their number.
+
+        The mean of ``base ** similarity`` over the prompts of a cell is taken as that of a normal distribution with
+        their mean and covariance along `moments` directions. Where such a score lies within `error_band` of the
+        threshold in question, its own or the one that `route` is given, the exact scan decides; so decisions are those
+        of the exact scan but for errors beyond the measured band. A policy other than a threshold gets exact scores.
+
+        Parameters
+        ----------
+        enabled
+            False returns the exact router.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The router was trained without moments.
+        """
+        self._trained()
+        if enabled and self._band is None:
+            raise InvalidArgumentError("with_moments: this router has none; train it with moments=32")
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._approximate = bool(enabled)
+        return other
+
+    @overload
+    def score(self, prompts: str) -> float: ...
+    @overload
+    def score(self, prompts: Iterable[str]) -> NDArray[np.float32]: ...
+    def score(self, prompts: str | Iterable[str]) -> float | NDArray[np.float32]:
+        """Score prompts: the win rate of the strong model's tier against the weak one's.
+
+        A single prompt takes one pass over the index on one thread; up to 64 of a batch share one, and batches use
+        `fastroute.info().threads` threads, all without the GIL. A prompt scores the same bits alone and in a batch, on
+        any number of threads and any machine.
+
+        Parameters
+        ----------
+        prompts
+            One prompt, or an iterable of n.
+
+        Returns
+        -------
+        float or numpy.ndarray
+            In [0, 1]; float32 (n,) for an iterable. After `with_moments` exact only near the router's threshold.
+
+        Raises
+        ------
+        InvalidTypeError
+            `prompts` is neither a str nor an iterable of str; the first bad index is named.
+        FastrouteError
+            The fit of a prompt does not converge, which no battles are known to bring about.
+        """
+        return self._score_near(prompts, self.threshold) if self._approximate else super().score(prompts)
+
+    def score_embeddings(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score embeddings of this router's encoder; see `EmbeddingRouter.score_embeddings`."""
+        if self._approximate and self._band is not None:
+            return self._native.score_embeddings_near(embeddings, self.threshold, self._band.band)
+        return super().score_embeddings(embeddings)
+
+    def _score_for(self, prompts: Any, policy: Policy) -> Any:
+        if not self._approximate:
+            return super().score(prompts)
+        return self._score_near(prompts, policy.value) if isinstance(policy, Threshold) else super().score(prompts)
+
+    def _score_near(self, prompts: str | Iterable[str], threshold: float) -> float | NDArray[np.float32]:
+        assert self._band is not None
+        if self._native_encoder is not None or self._encoder is None:
+            return self._native.score_near(prompts, threshold, self._band.band)
+        embeddings = self._encoder.embed([prompts] if isinstance(prompts, str) else prompts)
+        scores = self._native.score_embeddings_near(embeddings, threshold, self._band.band)
+        return float(scores[0]) if isinstance(prompts, str) else scores
 
     def explain(self, prompt: str, k: int = 5, *, per_prompt: int = 1) -> BattleExplanation:
         """Show the battles that weigh most in a prompt's score.
@@ -401,13 +532,12 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             )
         score = self.score(prompt)  # says where there is no text encoder
         assert self._encoder is not None
-        assert self._scorer is not None
         rows, similarities = index.nearest(self._encoder.embed([prompt]), k)
         weights = self._settings.weights(similarities[0].astype(np.float64))
         battles: list[NearestBattle] = []
         for row, similarity, weight in zip(rows[0].tolist(), similarities[0].tolist(), weights.tolist(), strict=True):
             battles += self._kept.nearest(row, self.models_, self._telling(), similarity, weight)[:per_prompt]
-        return BattleExplanation(score, self._scorer.global_rate, index.size, tuple(battles[:k]))
+        return BattleExplanation(score, self._native.global_rate, index.size, tuple(battles[:k]))
 
     def _telling(self) -> NDArray[np.int64]:
         """How many of the pair's tiers each model belongs to: what its battles tell of the pair."""
@@ -436,12 +566,18 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             "weak": self._weak,
             **self._settings.members(),
             "kept": self._keep,
+            **({} if self._lists is None else {"ivf": self._lists.member()}),
+            **({} if self._band is None else {"moments": self._band.member()}),
             "encoder": reference,
             **self._manifest,
         }
         files[INDEX_FILE] = index.encoded()
         if self._kept is not None:
             files[BATTLES_FILE] = self._kept.encoded()
+        if self._moments is not None:
+            files[MOMENTS_FILE] = encoded_moments(self._moments)
+        if self._lists is not None:
+            files[IVF_FILE] = self._lists.encoded()
         self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
         return self._artifact
 
@@ -483,7 +619,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         """Build the native side for the pair."""
         index, counts = self._trained()
         strong, weak = self._pair(index.dim)
-        self._scorer = _core.SimilarityWeighted(
+        self._scorer = self._elo = _core.SimilarityWeighted(
             index,
             counts,
             self._native_encoder,
@@ -493,7 +629,32 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             normalised=self._settings.normalised,
             neighbours=self._settings.neighbours,
             shrinkage=self._settings.shrinkage,
+            moments=self._moments,
         )
+        if self._lists is not None and faiss_or_none() is not None:
+            search = FaissSearch(index, self._lists)
+            self._scorer = SearchedScorer(self._elo, search, self._settings.neighbours, self._encoder)
+
+    def _measure(self) -> None:
+        """See how far the moments are off for the pair."""
+        if self._rank:
+            self._band = ErrorBand.measured(self._native, self._trained()[0])
+
+    def _listed(self) -> InvertedLists | None:
+        if not self._settings.neighbours:
+            return None
+        index, _ = self._trained()
+        return build_lists(index, self._search, neighbours=self._settings.neighbours, seed=self._seed)
+
+    @property
+    def _native(self) -> _core.SimilarityWeighted:
+        if self._elo is None:
+            raise untrained()
+        return self._elo
+
+    def _forget_calibration(self) -> None:
+        super()._forget_calibration()
+        self._measure()
 
     def _stored(self) -> BattleIndex:
         index, _ = self._trained()
@@ -522,52 +683,12 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             self._complete()
         except InvalidArgumentError:
             return {}, {}, None  # too few battles to do without some; the whole index says whether they are enough
-        if not len(asked) or self._scorer is None:
+        if not len(asked):
             return {}, {}, None
         scores = self.score_embeddings(np.ascontiguousarray(rows[asked]))
-        median = float(np.median(scores)), self._scorer.global_rate
+        median = float(np.median(scores)), self._native.global_rate
         calibration = {"strong_fraction": 0.5, "prompts": len(asked), "on": "held-out training prompts"}
         score_of = np.full(len(data.prompt_keys), np.nan)
         score_of[asked] = scores
         strong, weak = (int(self.tiers_[self.models_.index(model)]) for model in (self._strong, self._weak))
         return calibration, held_out_metrics(data, self.tiers_, score_of, strong=strong, weak=weak), median
-
-    def _shifted(self, score: float, global_rate: float) -> float:
-        """Move a score by what the win rate of all battles alike moved, in odds, since another index gave it.
-
-        Scores lie close together where the base is low: closer than the held-out battles move all of them.
-        """
-        assert self._scorer is not None
-        now, then = self._scorer.global_rate, global_rate
-        if not (0 < score < 1 and 0 < now < 1 and 0 < then < 1):
-            return score
-        odds = score / (1 - score) * (now / (1 - now)) / (then / (1 - then))
-        return odds / (1 + odds)
-
-    def _welcome(self, data: Battles) -> None:
-        """Give a rating and a tier to models that are new."""
-        from fastroute.training.strengths import strengths_beside
-
-        new = [model for model in data.models if model not in self.models_]
-        if not new:
-            return
-        known = dict(zip(self.models_, (self.ratings_ - _MEAN_RATING) * math.log(10) / 400, strict=True))
-        fixed = np.array([known.get(model, np.nan) for model in data.models])
-        fitted = strengths_beside(fixed, data.model_a, data.model_b, data.outcome, data.weight)
-        ratings = _MEAN_RATING + 400 / math.log(10) * fitted[np.isnan(fixed)]
-        means = np.array([self.ratings_[self.tiers_ == tier].mean() for tier in range(int(self.tiers_.max()) + 1)])
-        self.models_ = (*self.models_, *new)
-        self.ratings_ = np.concatenate([self.ratings_, ratings])
-        self.tiers_ = np.concatenate([self.tiers_, np.abs(ratings[:, None] - means).argmin(axis=1)])
-
-
-def _quantised(data: Battles, rows: NDArray[np.float32]) -> BattleIndex:
-    """Prompts of battles without their cells."""
-    quantised, fine, scales = _core.quantise_rows(np.ascontiguousarray(rows))
-    keys = text_keys(data.prompt_keys) if data.prompts else embedding_keys(rows)
-    none = np.zeros(0, np.uint16)
-    return BattleIndex(quantised, fine, scales, keys, none, none, np.zeros(0, np.float32))
-
-
-def _sources(data: Battles) -> dict[str, int]:
-    return dict(zip(data.sources, np.bincount(data.source, minlength=len(data.sources)).tolist(), strict=True))

@@ -27,7 +27,7 @@ fastroute train sw_ranking --append my-router --preferences new-votes.jsonl
 _FILES = ("preferences", "outcomes", "judge_scores")
 _TUNED = ("base", "normaliser", "neighbours", "shrinkage")
 _PACKAGES = ("fastroute", "numpy")
-_NOT_APPENDED = ("keep", "strong", "weak", "encoder", "tiers", *_TUNED, "compat")
+_NOT_APPENDED = ("keep", "strong", "weak", "encoder", "tiers", *_TUNED, "compat", "moments", "search")
 
 
 def add_parser(kinds: Subparsers) -> None:
@@ -56,6 +56,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
     from fastroute.routers import SimilarityWeightedRouter
     from fastroute.routers.elo_settings import COMPAT, NORMALISERS
+    from fastroute.routers.neighbour_search import SEARCHES
     from fastroute.routers.similarity_weighted import KEEP
 
     defaults = {name: p.default for name, p in signature(SimilarityWeightedRouter).parameters.items()}
@@ -106,6 +107,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="battles of all prompts alike to add to them (default: 0)",
     )
+    training.add_argument(
+        "--moments",
+        type=int,
+        metavar="RANK",
+        help="keep moments of this rank, to score at a cost that does not grow (needs --normaliser none)",
+    )
+    router.add_argument("--search", choices=SEARCHES, help=f"how neighbours are found (default: {defaults['search']})")
     router.add_argument(
         "--keep",
         choices=(*KEEP, "nothing"),
@@ -142,7 +150,7 @@ def _trained(args: argparse.Namespace, data: Battles, output: str) -> Similarity
 
     given: dict[str, Any] = {
         name: getattr(args, name)
-        for name in ("strong", "weak", "encoder", "tiers", "compat")
+        for name in ("strong", "weak", "encoder", "tiers", "compat", "moments", "search")
         if getattr(args, name) is not None
     }
     options = {name: values for name in _TUNED if (values := getattr(args, name)) is not None}
@@ -235,6 +243,8 @@ def _provenance(args: argparse.Namespace, output: str) -> dict[str, Any]:
         "tiers": args.tiers,
         **{name: as_written(getattr(args, name)) for name in _TUNED},
         "compat": args.compat,
+        "moments": args.moments,
+        "search": args.search,
         "keep": args.keep,
         "seed": args.seed,
     }
