@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tests.reference.moments_reference import (
     exact_rates,
     units,
 )
+from threadpoolctl import threadpool_limits
 
 from fastroute import _core
 from fastroute.errors import InvalidArgumentError
@@ -25,6 +27,13 @@ from fastroute.training.battle_moments import fit_moments
 
 TOLERANCE = 2e-5
 RANDOM, DEGENERATE = list(random_sets()), list(degenerate_sets())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_blas_thread() -> Iterator[None]:
+    """Products of small matrices wait for each other on more."""
+    with threadpool_limits(1):
+        yield
 
 
 def moments_of(table: CellTable, rank: int) -> _core.BattleMoments:
