@@ -22,9 +22,14 @@ import pyarrow.parquet as pq
 import fastroute
 from fastroute.cli.train.gold import read_gold
 from fastroute.evaluation import Benchmark, evaluate, read_benchmark, read_outcomes, without_gold_prompts
-from fastroute.routers import ExpertsRouter, RandomRouter, Router
+from fastroute.routers import ExpertsRouter, KnnRouter, RandomRouter, Router, SimilarityWeightedRouter
 from fastroute.routers.base import STRONG, WEAK
+from fastroute.tables import as_table
+from fastroute.training.battles import Battles, fewer_prompts, mix_battles
 from fastroute.training.comparisons import Plan, read_plan
+from fastroute.training.outcomes import battles_from_outcomes
+from fastroute.training.preferences import battles_from_preferences
+from fastroute.training.scores import as_outcomes
 from fastroute.training.splits import fold_of
 
 BENCHMARKS = ("mt-bench", "mmlu", "gsm8k")
@@ -152,6 +157,47 @@ class Tables:
             line = [benchmark, f"{len(questions.prompts):,}", f"{changed:.1%}", _figures(first), _figures(second)]
             print(f"| {' | '.join(line)} | {difference.split(': ')[1]} |")
 
+    def similar(self) -> None:
+        """What similar prompts say: battles of two kinds, temperatures, neighbours."""
+        scored = self._battles()
+        voted = battles_from_preferences(self.tables["preferences"])
+
+        def elo(battles: Battles, **settings: Any) -> Router:
+            return SimilarityWeightedRouter(**settings).fit(battles, keep=None)
+
+        def near(**settings: Any) -> Router:
+            tables = {name: self.tables[name] for name in ("outcomes", "judge_scores")}
+            made = KnnRouter(**{"neighbours": 1000, "base": 1e18, "shrinkage": 30, "guard": 1, **settings})
+            return made.fit(**tables, plan=self.plan, keep=None)
+
+        self._rows(
+            {
+                "sw_ranking": fastroute.load("sw_ranking"),
+                "the same, base 10 (RouteLLM's)": elo(scored, base=10),
+                "the same, base 1e6": elo(scored, base=1e6),
+                "the same, nearest 1,000 prompts": elo(scored, base=1e3, neighbours=1000),
+                "the same, nearest 100, shrinkage 10": elo(scored, base=1e3, neighbours=100, shrinkage=10),
+                "battles of preferences alone, base 10": elo(voted, base=10),
+                "battles of preferences alone, base 1e6": elo(voted, base=1e6),
+            }
+        )
+        print()
+        self._rows(
+            {
+                "knn": fastroute.load("knn"),
+                "knn, all 26,210 prompts": near(),
+                "the same, 100 neighbours": near(neighbours=100),
+                "the same, 30 neighbours": near(neighbours=30),
+                "the same, 100 alike, no shrinkage, no guard": near(neighbours=100, base=1, shrinkage=0, guard=0),
+            }
+        )
+
+    def _battles(self) -> Battles:
+        """As the recorded command of the built-in sw_ranking makes them."""
+        scored = battles_from_outcomes(self.tables["outcomes"])
+        judged = battles_from_outcomes(as_outcomes(as_table(self.tables["judge_scores"], "judge_scores")))
+        return fewer_prompts(mix_battles(judged, scored), 12000)
+
     def _rows(self, routers: Mapping[str, Router]) -> None:
         cells: dict[str, list[str]] = {name: [] for name in routers}
         titles = []
@@ -189,7 +235,7 @@ def _print(rows: list[tuple[str, list[str]]], titles: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("tables", nargs="*", default=["routers", "ablations", "pairs", "guard"])
+    parser.add_argument("tables", nargs="*", default=["routers", "similar", "ablations", "pairs", "guard"])
     parser.add_argument("--minilm", type=Path)
     args = parser.parse_args()
     tables = Tables(args.data, args.minilm)

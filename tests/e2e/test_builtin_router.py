@@ -112,7 +112,7 @@ def test_mmlu_is_ranked_better_than_random(data_pack: Path, tmp_path: Path) -> N
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "tolerance"), [("mf", 0.01), ("experts", 1e-5)])
+@pytest.mark.parametrize(("name", "tolerance"), [("mf", 0.01), ("experts", 1e-5), ("knn", 1e-5), ("sw_ranking", 1e-5)])
 def test_the_recorded_command_reproduces_the_weights(
     name: str, tolerance: float, data_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +129,7 @@ def test_the_recorded_command_reproduces_the_weights(
     retrained, shipped = fastroute.load(tmp_path / name), fastroute.load(name)
     recorded = training["versions"]
     same = all(version(package) == recorded[package] for package in recorded if package != "fastroute")
-    file = {"mf": "weights.safetensors"}.get(name)
+    file = {"mf": "weights.safetensors", "knn": "index.safetensors", "sw_ranking": "index.safetensors"}.get(name)
     if file is not None and platform.machine() == "x86_64" and same:
         assert (tmp_path / name / file).read_bytes() == (folder / file).read_bytes()
     prompts = [

@@ -13,14 +13,19 @@ from pathlib import Path
 MAX_BYTES = 20 * 1000 * 1000
 
 ENCODER = ("encoder.json", "encoder.safetensors", "tokenizer.json")
-ROUTER = ("router.json", "weights.safetensors")
+ROUTERS = {
+    "experts": ("router.json", "weights.safetensors"),
+    "knn": ("router.json", "index.safetensors", "prompts.safetensors"),
+    "mf": ("router.json", "weights.safetensors"),
+    "sw_ranking": ("router.json", "index.safetensors", "battles.safetensors", "moments.safetensors"),
+}
 
 REQUIRED = [
     r"fastroute/_core\.[\w.-]*\.so",
     r"fastroute/_core\.pyi",
     r"fastroute/py\.typed",
     *(rf"fastroute/assets/encoders/static-minilm-l6/{re.escape(name)}" for name in ENCODER),
-    *(rf"fastroute/assets/routers/{kind}/{re.escape(name)}" for kind in ("experts", "mf") for name in ROUTER),
+    *(rf"fastroute/assets/routers/{kind}/{re.escape(name)}" for kind, names in ROUTERS.items() for name in names),
     r"fastroute/training/comparisons/plans/open-data\.json",
     r"fastroute-[\w.]+\.dist-info/licenses/LICENSE",
     r"fastroute-[\w.]+\.dist-info/licenses/NOTICE",

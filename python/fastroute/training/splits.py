@@ -28,9 +28,10 @@ def fold_of(keys: tuple[str, ...], seed: int, *, folds: int = 5) -> NDArray[np.i
 
 def drawn(keys: tuple[str, ...], most: int, seed: int) -> NDArray[np.bool_]:
     """Which of these to keep so that at most so many different ones are left."""
-    kept = set(sorted(set(keys), key=lambda key: (_digest(seed, key), key))[:most])
+    # By another hash than what is held out of them.
+    kept = set(sorted(set(keys), key=lambda key: (_digest(f"drawn {seed}", key), key))[:most])
     return np.array([key in kept for key in keys], np.bool_)
 
 
-def _digest(seed: int, key: str) -> int:
+def _digest(seed: int | str, key: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()[:8], "big")
