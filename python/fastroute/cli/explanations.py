@@ -89,10 +89,10 @@ def _of_neighbours(explanation: NeighbourExplanation) -> str:
     lines = [
         f"\ngain {explanation.gain:+.4f} +- {explanation.standard_error:.4f} among {explanation.neighbours:,} "
         f"neighbours, {explanation.global_gain:+.4f} over all prompts: {verdict}",
-        "  similar  weight  strong  weak  prompt",
+        "  similar  weight    gain  prompt",
     ]
     lines += [
-        f"  {near.similarity:7.3f}  {near.weight:6.3g}  {near.strong:6.2f}  {near.weak:4.2f}  {_short(near.prompt)}"
+        f"  {near.similarity:7.3f}  {near.weight:6.3g}  {near.strong - near.weak:+6.2f}  {_short(near.prompt)}"
         for near in explanation.nearest
     ]
     return "\n".join(lines)

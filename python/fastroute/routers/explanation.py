@@ -136,7 +136,8 @@ class NearestPrompt:
     prompt
         Its text, or its key where the artifact has no texts.
     strong, weak
-        Quality of the two models on it.
+        Quality of the two models on it: scores from 0 to 1, or, where domains were scored with different models, moved
+        by what a model's mean over the domain lacks of its mean over all, so that they may leave that range.
     similarity
         Cosine of the two prompts' embeddings.
     weight
