@@ -46,7 +46,7 @@ long long check_battle_moments() {
   const Floats ones(2, 1.0F);
   const auto counts = std::make_shared<const BattleCounts>(2, offsets, 2, cells.data(), ones.data(), 2);
   const auto scorer = [&](std::shared_ptr<const BattleMoments> held, bool normalised = false) {
-    return SimilarityWeighted(index, counts, nullptr, 0, 1, {10, normalised}, std::move(held));
+    return SimilarityWeighted(index, counts, nullptr, 0, 1, {10, normalised}, {}, std::move(held));
   };
   // A prompt a cell: the moments say all. Weights 10 and 1, or equal ones.
   const auto exact = scorer(moments(2));
@@ -61,7 +61,7 @@ long long check_battle_moments() {
   exact.approximate_embeddings(nullptr, 0, 0, out);
   // The steepest weights there are, and factors as long as they may be: rates all the same.
   const BattleMoments longest(cells, 2, Floats(4, 1.0F), 1, {1, 1, -1, 1});
-  const SimilarityWeighted steep(index, counts, nullptr, 0, 1, {1e30, false},
+  const SimilarityWeighted steep(index, counts, nullptr, 0, 1, {1e30, false}, {},
                                  std::make_shared<const BattleMoments>(longest));
   steep.approximate_embeddings(queries[0], 0, 4, out);
   CHECK(std::ranges::all_of(out, [](float rate) { return rate >= 0 && rate <= 1; }));
@@ -80,6 +80,7 @@ long long check_battle_moments() {
     CHECK_THROWS(without.score_embeddings_near(queries[0], 0, 0, {0.5, 0.1}, out), InvalidArgument);
   }
   CHECK_THROWS(scorer(moments(1), true), InvalidArgument);
+  CHECK_THROWS(SimilarityWeighted(index, counts, nullptr, 0, 1, {10, false}, {2, 0}, moments(1)), InvalidArgument);
   const auto held = [&](std::vector<uint16_t> other, size_t dim) {
     const size_t count = other.size();
     return scorer(std::make_shared<const BattleMoments>(std::move(other), dim, Floats(count * dim), 0, Floats{}));
@@ -88,7 +89,7 @@ long long check_battle_moments() {
   CHECK_THROWS(held({1, 2, 3}, 2), InvalidArgument);
   CHECK_THROWS(held({1, 3, 65535}, 2), InvalidArgument);
   CHECK_THROWS(held({1, 3}, 3), InvalidArgument);
-  return 49;
+  return 50;
 }
 
 }  // namespace
