@@ -5,9 +5,12 @@
 
 #include "routing/nearest.h"
 #include "runtime/error.h"
+#include "runtime/thread_pool.h"
 
 namespace fastroute::bindings {
 namespace {
+
+constexpr size_t kQueriesPerTask = 4;
 
 void check_rows(const int64_t* rows, size_t count, size_t size, const char* name) {
   for (size_t i = 0; i < count; ++i) {
@@ -63,12 +66,15 @@ py::tuple rank(const SimilarityIndex& index, py::handle embeddings, py::handle c
   int64_t* id = ids.mutable_data();
   float* similarity = similarities.mutable_data();
   in_slices(count, [&](size_t begin, size_t n) {
-    NearestWorkspace workspace;
-    index.read_queries(queries.data() + begin * index.dim(), begin, n, workspace.queries);  // refuses NaN and Inf
-    for (size_t q = begin; q < begin + n; ++q) {
-      rank_rows(index, queries.data() + q * index.dim(), rows.data() + q * most, most, found, workspace, id + q * found,
-                similarity + q * found);
-    }
+    QuantisedQueries read;
+    index.read_queries(queries.data() + begin * index.dim(), begin, n, read);  // refuses NaN and Inf
+    parallel_for(n, kQueriesPerTask, [&](size_t from, size_t to) {
+      NearestWorkspace workspace;
+      for (size_t q = begin + from; q < begin + to; ++q) {
+        rank_rows(index, queries.data() + q * index.dim(), rows.data() + q * most, most, found, workspace,
+                  id + q * found, similarity + q * found);
+      }
+    });
   });
   return py::make_tuple(ids, similarities);
 }

@@ -20,22 +20,36 @@ std::shared_ptr<NearestGains> make_scorer(std::shared_ptr<SimilarityIndex> index
                                         std::move(encoder), rule);
 }
 
-py::array_t<double> explain_embeddings(const NearestGains& scorer, py::handle embeddings) {
-  const auto rows = embeddings_of(embeddings, scorer.dim());
-  const size_t count = extent(rows, 0);
+py::array_t<double> columns_of(const std::vector<LocalGain>& found) {
   constexpr size_t kColumns = 3;
-  py::array_t<double> out({count, kColumns});
+  py::array_t<double> out({found.size(), kColumns});
   double* values = out.mutable_data();
-  std::vector<LocalGain> found(count);
-  in_slices(count, [&](size_t begin, size_t n) {
-    scorer.explain_embeddings(rows.data() + begin * scorer.dim(), begin, n, found.data() + begin);
-  });
   for (const LocalGain& gain : found) {
     *values++ = gain.gain;
     *values++ = gain.error;
     *values++ = gain.guarded;
   }
   return out;
+}
+
+py::array_t<double> explain_embeddings(const NearestGains& scorer, py::handle embeddings) {
+  const auto rows = embeddings_of(embeddings, scorer.dim());
+  std::vector<LocalGain> found(extent(rows, 0));
+  in_slices(found.size(), [&](size_t begin, size_t n) {
+    scorer.explain_embeddings(rows.data() + begin * scorer.dim(), begin, n, found.data() + begin);
+  });
+  return columns_of(found);
+}
+
+py::array_t<double> explain_neighbours(const NearestGains& scorer, py::handle ids, py::handle similarities) {
+  const GivenNeighbours given(ids, similarities);
+  std::vector<LocalGain> found(given.count);
+  in_slices(given.count, [&](size_t begin, size_t n) {
+    const size_t place = begin * given.k;
+    scorer.explain_neighbours({given.ids.data() + place, given.similarities.data() + place, given.k}, begin, n,
+                              found.data() + begin);
+  });
+  return columns_of(found);
 }
 
 }  // namespace
@@ -48,6 +62,7 @@ void bind_nearest_gains(py::module_& module) {
       .def("score_embeddings", &score_embeddings<NearestGains>, py::arg("embeddings"))
       .def("score_neighbours", &score_neighbours<NearestGains>, py::arg("ids"), py::arg("similarities"))
       .def("explain_embeddings", &explain_embeddings, py::arg("embeddings"))
+      .def("explain_neighbours", &explain_neighbours, py::arg("ids"), py::arg("similarities"))
       .def_property_readonly("dim", &NearestGains::dim)
       .def_property_readonly("mean_gain", &NearestGains::mean_gain)
       .def_property_readonly("size", &NearestGains::size);

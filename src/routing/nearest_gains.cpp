@@ -127,15 +127,24 @@ void NearestGains::explain_embeddings(const float* rows, size_t first, size_t co
   search(count, read, [out](size_t i, const LocalGain& gain) { out[i] = gain; });
 }
 
-void NearestGains::score_neighbours(const Neighbours& all, size_t first, size_t count, float* out) const {
+template <class Write>
+void NearestGains::weigh_given(const Neighbours& all, size_t first, size_t count, const Write& write) const {
   parallel_for(count, kPerTask, [&](size_t begin, size_t end) {
     std::vector<double> weights;
     for (size_t q = begin; q < end; ++q) {
       const Neighbours found = {all.ids + q * all.k, all.similarities + q * all.k, all.k};
       require_neighbours(found, index_->size(), first + q);
-      out[q] = score_of(gain_of(found, weights));
+      write(q, gain_of(found, weights));
     }
   });
+}
+
+void NearestGains::score_neighbours(const Neighbours& all, size_t first, size_t count, float* out) const {
+  weigh_given(all, first, count, [out](size_t q, const LocalGain& gain) { out[q] = score_of(gain); });
+}
+
+void NearestGains::explain_neighbours(const Neighbours& all, size_t first, size_t count, LocalGain* out) const {
+  weigh_given(all, first, count, [out](size_t q, const LocalGain& gain) { out[q] = gain; });
 }
 
 }  // namespace fastroute

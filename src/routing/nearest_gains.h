@@ -69,8 +69,11 @@ class NearestGains {
   // Scores from the neighbours of count queries, `all.k` of each, one after the other; bit for bit the score of the
   // embedding where they are its nearest rows. Throws as require_neighbours() does; `out` is then unspecified.
   void score_neighbours(const Neighbours& all, size_t first, size_t count, float* out) const;
+  void explain_neighbours(const Neighbours& all, size_t first, size_t count, LocalGain* out) const;
 
  private:
+  template <class Write>
+  void weigh_given(const Neighbours& all, size_t first, size_t count, const Write& write) const;
   template <class Read, class Write>
   void search(size_t count, const Read& read, const Write& write) const;
   LocalGain gain_of(const Neighbours& neighbours, std::vector<double>& weights) const;

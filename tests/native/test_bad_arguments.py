@@ -507,6 +507,8 @@ def test_native_gains(router: MatrixFactorizationRouter) -> None:
     others = [case for case in EMBEDDINGS if case[0] != "dtype i8"]
     check(lambda bad: scorer.score_neighbours(bad, similarities), others, named("ids"), ARGUMENT)
     check(lambda bad: scorer.score_neighbours(ids, bad), EMBEDDINGS, named("similarities"), ARGUMENT)
+    check(lambda bad: scorer.explain_neighbours(bad, similarities), others, named("ids"), ARGUMENT)
+    check(lambda bad: scorer.explain_neighbours(ids, bad), EMBEDDINGS, named("similarities"), ARGUMENT)
     for bad in (ids - 1, ids + 3):
         with pytest.raises(InvalidArgumentError, match=r"^ids: found (-1|3) at row 0, column 0, allowed: 0 to 2"):
             scorer.score_neighbours(bad, similarities)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +175,6 @@ def test_settings_chosen_on_held_out_prompts() -> None:
     assert router.metrics["held_out_apgr"] == best["held_out_apgr"]
     with pytest.raises(InvalidArgumentError, match="guard: found -1"):
         KnnRouter(*PAIR).fit(scores(), among=[{"guard": -1}])
-    with pytest.raises(TypeError, match="neighbors"):
-        KnnRouter(*PAIR).fit(scores(), among=[{"neighbors": 3}])
 
 
 def test_some_of_the_prompts() -> None:
@@ -190,7 +191,7 @@ def test_some_of_the_prompts() -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "says"),
     [
-        ({"neighbours": 0}, InvalidArgumentError, "neighbours: found 0, allowed: 1 to 1e\\+06"),
+        ({"neighbours": 0}, InvalidArgumentError, "neighbours: found 0, allowed: 1 to 1,000,000"),
         ({"neighbours": 2.0}, InvalidTypeError, "neighbours: found float"),
         ({"neighbours": True}, InvalidTypeError, "neighbours: found bool"),
         ({"base": 0.5}, InvalidArgumentError, "base: found 0.5"),
@@ -303,3 +304,94 @@ def test_without_faiss_the_scan_serves(tmp_path: Path, monkeypatch: pytest.Monke
     assert loaded.recall == 1.0
     with pytest.raises(fastroute.errors.MissingDependencyError, match=r"fastroute\[faiss\]"):
         KnnRouter(*PAIR, search="ivf").fit(data)
+
+
+def test_the_threshold_sends_as_nearly_half_as_it_can() -> None:
+    """The guard gives many prompts one score: they go to one side together, the side that is nearer to a half."""
+    rng = np.random.default_rng(0)
+    for seed in range(4):
+        rows = scores(400, seed=seed)
+        rows["score"] = [float(score) if rng.random() > 0.4 else float(rng.integers(2)) for score in rows["score"]]
+        router = KnnRouter(*PAIR, neighbours=10, guard=2).fit(rows)
+        calibration = router.calibration
+        fresh = scores(400, seed=seed + 10)["prompt"][::3]
+        alike = calibration["alike"] / calibration["prompts"]
+        assert abs(calibration["strong_fraction"] - 0.5) <= alike / 2 + 0.01
+        sent = float(np.mean(router.score(fresh) >= router.threshold))
+        assert sent == pytest.approx(calibration["strong_fraction"], abs=0.12)
+    assert KnnRouter(*PAIR, neighbours=1000).fit(scores()).constant
+    assert not router.constant
+
+
+def test_a_loaded_router_is_fitted_as_the_saved_one(tmp_path: Path) -> None:
+    router = KnnRouter(*PAIR, neighbours=20, seed=7, search="exact").fit(scores())
+    router.save(tmp_path / "it")
+    loaded = fastroute.load(tmp_path / "it")
+    assert isinstance(loaded, KnnRouter)
+    assert loaded.fit(scores(seed=1)).save(tmp_path / "a") == router.fit(scores(seed=1)).save(tmp_path / "b")
+
+
+def test_forked_children_search_lists_too(tmp_path: Path) -> None:
+    """FAISS's threads stay in the parent, and a child waited for them."""
+    pytest.importorskip("faiss", reason="inverted lists need the extra [faiss]")
+    KnnRouter(*PAIR, neighbours=10, search="ivf").fit(scores(400)).save(tmp_path / "it")
+    script = """
+import os, sys
+import fastroute
+router = fastroute.load(sys.argv[1])
+prompts = [f"prove the theorem {i}" for i in range(50)]
+before = router.score(prompts).tolist()
+child = os.fork()
+if child == 0:
+    os._exit(0 if router.score(prompts).tolist() == before else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, tmp_path / "it"], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+def test_lists_refuse_what_the_scan_does() -> None:
+    pytest.importorskip("faiss", reason="inverted lists need the extra [faiss]")
+    exact = KnnRouter(*PAIR, neighbours=10, search="exact").fit(scores(100))
+    router = KnnRouter(*PAIR, neighbours=10, search="ivf").fit(scores(100))
+    good = np.ones((2, 256), np.float32)
+    broken = good * np.array([[1], [np.inf]], np.float32)
+    for bad in (None, [[1.0]], good[:, :5], good[0], good.astype(int), np.asfortranarray(good), broken, 3):
+        with pytest.raises(fastroute.errors.FastrouteError) as scanned:
+            exact.score_embeddings(bad)  # type: ignore[arg-type]
+        with pytest.raises(type(scanned.value), match=re.escape(str(scanned.value))):
+            router.score_embeddings(bad)  # type: ignore[arg-type]
+
+
+def test_one_neighbour_has_no_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    KnnRouter(*PAIR, neighbours=1).fit(scores()).save(tmp_path / "it")
+    assert main(["route", "--router", str(tmp_path / "it"), "--explain", "--json", "prove it"]) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found["explanation"]["standard_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("among", "error", "says"),
+    [
+        ([{"neighbors": 5}], InvalidArgumentError, "among: found 'neighbors', allowed: neighbours, base"),
+        ({"neighbours": 5}, InvalidTypeError, "among: found dict, allowed: a list of mappings"),
+        ([5], InvalidTypeError, "among: found list"),
+        (5, InvalidTypeError, "among: found int"),
+    ],
+)
+def test_bad_choices(among: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        KnnRouter(*PAIR).fit(scores(), among=among)
+
+
+def test_bad_provenance() -> None:
+    with pytest.raises(InvalidTypeError, match="provenance: found int"):
+        KnnRouter(*PAIR).fit(scores(), provenance=5)  # type: ignore[arg-type]
+
+
+def test_the_explanation_of_lists_is_of_what_they_find() -> None:
+    pytest.importorskip("faiss", reason="inverted lists need the extra [faiss]")
+    router = KnnRouter(*PAIR, neighbours=10, guard=0, search="ivf").fit(scores(1500))
+    for prompt in scores(60, seed=1)["prompt"][::3]:
+        explanation = router.explain(prompt)
+        assert explanation.score == pytest.approx((1 + explanation.gain) / 2, abs=1e-6)

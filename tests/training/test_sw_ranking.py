@@ -178,7 +178,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main([*train, "-o", str(out)]) == 0
     said = capsys.readouterr().err
     assert "300 battles of 3 models on 300 prompts" in said
-    assert "base 1e+06, normaliser none: held-out APGR" in said
+    assert "base 1000000, normaliser none: held-out APGR" in said
     manifest = json.loads((out / "router.json").read_bytes())
     tried = manifest["training"]["tried"]
     assert [one["base"] for one in tried] == [10, 1e6]
@@ -286,3 +286,61 @@ def test_neighbours_chosen_on_the_command_line(tmp_path: Path, capsys: pytest.Ca
     manifest = json.loads((made / "router.json").read_text())
     assert "--base 1000 --neighbours 100 1000000 --shrinkage 0.5" in manifest["training"]["command"]
     assert [one["neighbours"] for one in manifest["training"]["tried"]] == [100, 1000000]
+
+
+def test_nothing_of_an_earlier_fit_is_left() -> None:
+    """Above 4,096 prompts an index has moments, which are those of its own battles."""
+    first, second = votes(4500, seed=1, models=("large", "small")), votes(4500, seed=2)
+    again = SimilarityWeightedRouter(*PAIR, base=1e4).fit(first).fit(second)
+    fresh = SimilarityWeightedRouter(*PAIR, base=1e4).fit(second)
+    assert (again.threshold, again.calibration, again.metrics) == (fresh.threshold, fresh.calibration, fresh.metrics)
+    assert again.calibration["prompts"] > 400
+    few = votes(60, seed=3)
+    assert (
+        SimilarityWeightedRouter(*PAIR).fit(first).fit(few).threshold
+        == SimilarityWeightedRouter(*PAIR).fit(few).threshold
+    )
+
+
+def test_a_loaded_router_is_fitted_as_the_saved_one(tmp_path: Path) -> None:
+    router = SimilarityWeightedRouter(*PAIR, tiers=2, seed=7).fit(votes())
+    router.save(tmp_path / "it")
+    loaded = fastroute.load(tmp_path / "it")
+    assert isinstance(loaded, SimilarityWeightedRouter)
+    other = votes(seed=1, models=("large", "medium", "fair", "small"))
+    assert loaded.fit(other).save(tmp_path / "a") == router.fit(other).save(tmp_path / "b")
+    assert max(loaded.tiers_) == 1
+
+
+def test_commands_are_recorded_to_the_last_digit(tmp_path: Path) -> None:
+    battles, made = write_votes(tmp_path / "votes.jsonl"), tmp_path / "it"
+    command = ["train", "sw_ranking", "--preferences", str(battles), "--strong", "large", "--weak", "small"]
+    numbers = ["--base", "1234567.25", "--neighbours", "100", "--shrinkage", "3.14159265"]
+    assert main([*command, *numbers, "-o", str(made)]) == 0
+    recorded = json.loads((made / "router.json").read_text())["training"]["command"]
+    assert " ".join(numbers) in recorded
+
+
+def test_what_is_wrong_is_said_before_data_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "sw_ranking", "--preferences", str(tmp_path / "nowhere.jsonl"), "-o", str(tmp_path / "it")]
+    for options, says in (
+        (["--normaliser", "none", "best", "--moments", "4"], "moments: found 4 with normaliser 'best'"),
+        (["--base", "10", "nan"], "base: found nan"),
+        (["--search", "ivf"], "--search: goes with --neighbours"),
+        (["--append", str(tmp_path / "nobody")], "--append: found"),
+        (["--append", "mf"], "--append: found a router of kind 'mf', allowed: sw_ranking"),
+    ):
+        assert main([*command, *options]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_all_prompts_can_be_compared_with_neighbours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    battles, made = write_votes(tmp_path / "votes.jsonl"), tmp_path / "it"
+    command = ["train", "sw_ranking", "--preferences", str(battles), "--strong", "large", "--weak", "small"]
+    assert main([*command, "--neighbours", "0", "50", "--shrinkage", "2", "20", "-o", str(made)]) == 0
+    assert capsys.readouterr().err.count("neighbours 0, shrinkage 0: ") == 1
+
+
+def test_only_battles_that_count_are_shown() -> None:
+    router = SimilarityWeightedRouter(*PAIR, neighbours=3, shrinkage=10).fit(votes())
+    assert len(router.explain("prove the theorem", k=10).battles) == 3

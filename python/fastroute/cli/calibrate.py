@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastroute.cli.exits import DONE, FAILURE, complain
-from fastroute.cli.parsing import add_command, unit_interval
+from fastroute.cli.parsing import add_command, printable, unit_interval
 from fastroute.cli.routers import load_router
 from fastroute.errors import DataError, InvalidArgumentError
 
@@ -243,7 +243,8 @@ def _print(args: argparse.Namespace, record: dict[str, Any], lines: list[str]) -
 
 def _share_lines(found: StrongFraction, router: Router) -> list[str]:
     lines = [
-        f"{found.share:.1%} of {found.prompts:,} prompts to {router.strong}, {1 - found.share:.1%} to {router.weak}",
+        f"{found.share:.1%} of {found.prompts:,} prompts to {printable(router.strong)}, "
+        f"{1 - found.share:.1%} to {printable(router.weak)}",
         f"{found.confidence:.0%} interval for prompts like these: {found.low:.1%} to {found.high:.1%}",
     ]
     if found.tied > 1:

@@ -9,6 +9,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from fastroute.cli.parsing import printable
 from fastroute.errors import FastrouteError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def exit_code_of(action: Callable[[], int]) -> int:
 
 def complain(message: str) -> None:
     """Write one line of error to stderr."""
-    print(f"fastroute: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    print(f"fastroute: error: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
 
 
 @contextmanager

@@ -71,6 +71,8 @@ def _of_battles(explanation: BattleExplanation) -> str:
         f"nearest of {explanation.prompts:,} prompts",
         "  similar  weight  battle",
     ]
+    if explanation.battles and explanation.battles[0].similarity <= 0:
+        lines[0] += ": similar to none of them"
     for battle in explanation.battles:
         first, second, relation = battle.model_a, battle.model_b, "beat"
         if battle.winner == "model_b":
@@ -78,14 +80,16 @@ def _of_battles(explanation: BattleExplanation) -> str:
         elif battle.winner == "tie":
             relation = "tied with"
         lines.append(
-            f"  {battle.similarity:7.3f}  {battle.weight:6.3g}  {printable(first)} {relation} {printable(second)} on "
-            f"{_short(battle.prompt)}"
+            f"  {battle.similarity:7.3f}  {battle.weight:6.3g}  {printable(first)} {relation} {printable(second)}"
+            f"{_by(battle.outcome)} on {_short(battle.prompt)}"
         )
     return "\n".join(lines)
 
 
 def _of_neighbours(explanation: NeighbourExplanation) -> str:
     verdict = "beyond chance" if explanation.trusted else "not beyond chance"
+    if explanation.nearest and explanation.nearest[0].similarity <= 0:
+        verdict = "similar to no prompt"
     lines = [
         f"\ngain {explanation.gain:+.4f} +- {explanation.standard_error:.4f} among {explanation.neighbours:,} "
         f"neighbours, {explanation.global_gain:+.4f} over all prompts: {verdict}",
@@ -96,6 +100,11 @@ def _of_neighbours(explanation: NeighbourExplanation) -> str:
         for near in explanation.nearest
     ]
     return "\n".join(lines)
+
+
+def _by(outcome: float) -> str:
+    """Say how clearly, where several judged or scores were compared."""
+    return "" if outcome in (0.0, 0.5, 1.0) else f" ({max(outcome, 1 - outcome):.0%})"
 
 
 def _short(prompt: str) -> str:

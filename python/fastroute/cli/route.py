@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +85,17 @@ def _as_json(decision: Decision, explanation: Any) -> str:
 
     fields = dataclasses.asdict(decision) | {"score": _shortest(decision.score)}
     if explanation is not None:
-        fields["explanation"] = dataclasses.asdict(explanation)
-    return json.dumps(fields)
+        fields["explanation"] = _finite(dataclasses.asdict(explanation))
+    return json.dumps(fields, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: a standard error of one neighbour is null."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shortest(score: float) -> float:

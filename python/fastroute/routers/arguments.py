@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastroute.errors import InvalidArgumentError, InvalidTypeError
+from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 
-__all__ = ["real_number", "whole_number"]
+if TYPE_CHECKING:
+    from fastroute.artifact import Artifact
+
+__all__ = ["real_number", "seed_in_range", "seed_of", "whole_number"]
 
 _LARGEST_SHOWN = 1 << 64
+_LARGEST_SEED = (1 << 31) - 2
 
 
 def whole_number(argument: str, value: object, *, least: int | None = None, most: int | None = None) -> int:
@@ -39,5 +44,22 @@ def _shown(number: int) -> str:
 
 def _range(least: float | None, most: float | None) -> str:
     if most is None or most == math.inf:
-        return f"{least:g} or more"
-    return f"{least:g} to {most:g}"
+        return f"{_bound(least)} or more"
+    return f"{_bound(least)} to {_bound(most)}"
+
+
+def _bound(value: float | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def seed_in_range(seed: object) -> int:
+    """Return a seed that NumPy and FAISS both take."""
+    return whole_number("seed", seed, least=0, most=_LARGEST_SEED)
+
+
+def seed_of(artifact: Artifact) -> int:
+    """Read the seed in a manifest; 0 where an older one has none."""
+    seed = artifact.manifest.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed <= _LARGEST_SEED:
+        raise ArtifactCorruptError(f"{artifact.path}: seed is {seed!r}; 0 to {_LARGEST_SEED} is needed")
+    return seed

@@ -74,13 +74,13 @@ class EloSettings:
         given = {name: said.get(name) for name in ("base", "normaliser", "compat")}
         rest: dict[str, Any] = {"neighbours": said.get("neighbours", 0), "shrinkage": said.get("shrinkage", 0.0)}
         try:
-            return EloSettings(tiers=MOST_TIERS, **given, **rest)  # type: ignore[arg-type]
+            return EloSettings(tiers=said.get("most_tiers", MOST_TIERS), **given, **rest)  # type: ignore[arg-type]
         except (InvalidArgumentError, InvalidTypeError) as error:
             raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
 
     def members(self) -> dict[str, Any]:
-        """Return what a manifest says; tiers are its models' own."""
-        return {name: value for name, value in asdict(self).items() if name != "tiers"}
+        """Return what a manifest says, where "tiers" are the models' own."""
+        return {("most_tiers" if name == "tiers" else name): value for name, value in asdict(self).items()}
 
     @property
     def normalised(self) -> bool:

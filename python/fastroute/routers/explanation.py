@@ -88,9 +88,9 @@ class NearestBattle:
     outcome
         In [0, 1]: 1 where model_a won, .5 for a tie; in between where several judged, or where scores were compared.
     similarity
-        Cosine of the two prompts' embeddings.
+        Cosine of the prompt's embedding and the indexed one as it is stored, within .004 of the exact one.
     weight
-        What the battle counts in the fit; the most similar prompt's battles count 1 on average.
+        What the battle counts in the fit: 1 on the most similar prompt, times its own weight, 1 for the average battle.
     battles
         How many battles the index has on this prompt.
     """
@@ -139,7 +139,7 @@ class NearestPrompt:
         Quality of the two models on it: scores from 0 to 1, or, where domains were scored with different models, moved
         by what a model's mean over the domain lacks of its mean over all, so that they may leave that range.
     similarity
-        Cosine of the two prompts' embeddings.
+        Cosine of the prompt's embedding and the indexed one as it is stored, within .004 of the exact one.
     weight
         What it counts; the most similar one counts 1.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,7 @@ from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, FastrouteError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
-from fastroute.routers.arguments import real_number, whole_number
+from fastroute.routers.arguments import real_number, seed_in_range, seed_of, whole_number
 from fastroute.routers.base import STRONG, WEAK, encoder_of, encoder_reference, model_index, names_of, untrained
 from fastroute.routers.embedding import EmbeddingRouter
 from fastroute.routers.explanation import NearestPrompt, NeighbourExplanation
@@ -27,12 +28,13 @@ from fastroute.routers.neighbour_search import (
     build_lists,
     faiss_or_none,
     read_lists,
+    search_of,
 )
 from fastroute.routers.scored_prompts import INDEX_FILE, ScoredPrompts, read_scored_prompts
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -108,7 +110,7 @@ class KnnRouter(EmbeddingRouter):
         if search not in SEARCHES:
             raise InvalidArgumentError(f"search: found {search!r}, allowed: {', '.join(SEARCHES)}")
         self._search = search
-        self._seed = whole_number("seed", seed, least=0, most=(1 << 31) - 2)
+        self._seed = seed_in_range(seed)
         self._strong, self._weak = strong, weak
         self._encoder: Encoder | None = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
         self._artifact = ""
@@ -168,7 +170,8 @@ class KnnRouter(EmbeddingRouter):
         Returns
         -------
         KnnRouter
-            Itself. Its threshold sends half of the training prompts, each scored without its fold, to the strong model.
+            Itself. Its threshold sends half of the training prompts, each scored without its fold, to the strong model,
+            or as nearly half as allow those that the guard gives one score.
 
         Raises
         ------
@@ -187,7 +190,9 @@ class KnnRouter(EmbeddingRouter):
 
         if keep is not None and keep not in KEEP:
             raise InvalidArgumentError(f"keep: found {keep!r}, allowed: None, {', '.join(KEEP)}")
-        choices = [_checked(**{**self._settings, **settings}) for settings in among or ({},)]
+        choices = [_checked(**{**self._settings, **settings}) for settings in _choices(among)]
+        if provenance is not None and not isinstance(provenance, Mapping):
+            raise InvalidTypeError(f"provenance: found {type(provenance).__name__}, allowed: a mapping")
         chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)
         sources = read_sources(outcomes, judge_scores, None, domain_column=domain_column, score_range=score_range)
         for argument, model in (("strong", self._strong), ("weak", self._weak)):
@@ -223,18 +228,13 @@ class KnnRouter(EmbeddingRouter):
             other._scored.index, self._search, neighbours=other._settings["neighbours"], seed=self._seed
         )
         other._complete()
-        held_out = scores[~np.isnan(scores)]
-        other._threshold = Threshold(float(np.median(held_out)) if len(held_out) else 0.5)
+        value, calibration = _halving(scores[~np.isnan(scores)])
+        other._threshold = Threshold(value)
         other._manifest = {
             "threshold": other.threshold,
-            "calibration": {
-                "strong_fraction": 0.5,
-                "prompts": len(held_out),
-                "on": "training prompts, each scored without its fold",
-            },
+            "calibration": calibration,
             "training": {
                 **(provenance or {}),
-                "settings": {"seed": self._seed},
                 "prompts": len(data.prompts),
                 "domains": list(data.domains),
                 "gains_are": "differences in score" if data.comparable else "relative to the prompt's domain",
@@ -271,7 +271,8 @@ class KnnRouter(EmbeddingRouter):
         router._scored = read_scored_prompts(artifact, models=len(router.models_))
         router._keep, router._kept = _read_kept(artifact, len(router._scored))
         router._lists = read_lists(artifact, prompts=len(router._scored), dim=router._scored.dim)
-        router._search, router._seed, router._scorer = "auto", 0, None
+        router._search, router._seed = search_of(artifact), seed_of(artifact)
+        router._scorer = None
         router._restore(artifact, strong=strong, weak=weak)
         return router
 
@@ -294,6 +295,12 @@ class KnnRouter(EmbeddingRouter):
     def neighbours(self) -> int:
         """How many prompts count."""
         return int(self._settings["neighbours"])
+
+    @property
+    def constant(self) -> bool:
+        """Whether every prompt with a token has the same score: all prompts are neighbours and weigh alike."""
+        self._indexed()
+        return self.neighbours >= self._pair_index.size and self._settings["base"] == 1
 
     @property
     def recall(self) -> float:
@@ -355,9 +362,11 @@ class KnnRouter(EmbeddingRouter):
             )
         assert self._encoder is not None
         embedding = np.ascontiguousarray(self._encoder.embed([prompt]))
-        gain, standard_error, guarded = self._native.explain_embeddings(embedding)[0].tolist()
         count = min(self.neighbours, self._pair_index.size)
-        ids, similarities = self._pair_index.nearest(embedding, min(k, count))
+        find = self._scorer.nearest if isinstance(self._scorer, SearchedScorer) else self._pair_index.nearest
+        ids, similarities = find(embedding, count)
+        gain, standard_error, guarded = self._native.explain_neighbours(ids, similarities)[0].tolist()
+        ids, similarities = ids[:, :k], similarities[:, :k]
         weights = self._weights(similarities.astype(np.float64))[0]
         strong, weak = (self._qualities[:, side] for side in range(2))
         nearest = tuple(
@@ -395,6 +404,8 @@ class KnnRouter(EmbeddingRouter):
             "strong": self._strong,
             "weak": self._weak,
             **self._settings,
+            "search": self._search,
+            "seed": self._seed,
             "kept": self._keep,
             **({} if self._lists is None else {"ivf": self._lists.member()}),
             "encoder": reference,
@@ -446,6 +457,31 @@ def _checked(*, neighbours: object, base: object, shrinkage: object, guard: obje
         "base": real_number("base", base, least=1, most=LARGEST_BASE),
         "shrinkage": real_number("shrinkage", shrinkage, least=0, most=LARGEST_SHRINKAGE),
         "guard": real_number("guard", guard, least=0, most=LARGEST_GUARD),
+    }
+
+
+def _choices(among: object) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(among, Sequence) or not all(isinstance(each, Mapping) for each in among):
+        raise InvalidTypeError(f"among: found {type(among).__name__}, allowed: a list of mappings")
+    known = ("neighbours", "base", "shrinkage", "guard")
+    unknown = [name for each in among for name in each if name not in known]
+    if unknown:
+        raise InvalidArgumentError(f"among: found {unknown[0]!r}, allowed: {', '.join(known)}")
+    return among or ({},)
+
+
+def _halving(scores: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
+    """Threshold that sends as nearly half to the strong model as scores that are alike allow, and what it sends."""
+    if not len(scores):
+        return 0.5, {}
+    middle = np.float32(np.quantile(scores, 0.5, method="higher"))
+    cuts = (middle, np.nextafter(middle, np.float32(2), dtype=np.float32))
+    threshold = min(cuts, key=lambda cut: abs(float((scores >= cut).mean()) - 0.5))
+    return min(float(threshold), 1.0), {
+        "strong_fraction": float((scores >= threshold).mean()),
+        "prompts": len(scores),
+        "alike": int((scores == middle).sum()),
+        "on": "training prompts, each scored without its fold; as near a half as prompts of one score allow",
     }
 
 

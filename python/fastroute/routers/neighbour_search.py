@@ -8,7 +8,9 @@ FAISS's own: those are not written to be read from strangers. Where FAISS is not
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, overload
 
 import numpy as np
@@ -24,7 +26,16 @@ if TYPE_CHECKING:
     from fastroute import _core
     from fastroute.encoders import Encoder
 
-__all__ = ["IVF_FILE", "SEARCHES", "InvertedLists", "SearchedScorer", "build_lists", "faiss_or_none", "read_lists"]
+__all__ = [
+    "IVF_FILE",
+    "SEARCHES",
+    "InvertedLists",
+    "SearchedScorer",
+    "build_lists",
+    "faiss_or_none",
+    "read_lists",
+    "search_of",
+]
 
 SEARCHES: Final = ("auto", "exact", "ivf")
 IVF_FILE: Final = "ivf.safetensors"
@@ -49,7 +60,7 @@ class InvertedLists:
     probes
         Lists to read for a prompt.
     recall
-        Share of the exact neighbours that this finds, measured when the lists were made.
+        Share of the exact neighbours that this finds, measured when the lists were made on prompts of the index.
     """
 
     centroids: NDArray[np.float32]
@@ -83,10 +94,12 @@ class FaissSearch:
 
     def nearest(self, embeddings: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Find about the k nearest prompts of each of n embeddings, as `_core.SimilarityIndex.nearest` gives them."""
+        # Refuses what is no such array, as the exact scan does.
+        count = len(embeddings) if isinstance(embeddings, np.ndarray) and embeddings.ndim else 0
+        self._index.rank(embeddings, np.zeros((count, 0), np.int64), 1)
         k = min(k, self._index.size)
         wanted = min(k * _SLACK, self._index.size)
         ids = self._faiss.search(_unit(embeddings), wanted, params=self._parameters)[1].astype(np.int64)
-        embeddings = np.ascontiguousarray(embeddings)
         known = (ids >= 0).sum(axis=1)
         found, similarities = np.empty((len(ids), k), np.int64), np.empty((len(ids), k), np.float32)
         # The lists that were read may hold fewer prompts than were asked for, or even than are needed.
@@ -127,7 +140,11 @@ class SearchedScorer:
 
     def score_embeddings(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score embeddings."""
-        return self._native.score_neighbours(*self._search.nearest(embeddings, self._neighbours))
+        return self._native.score_neighbours(*self.nearest(embeddings, self._neighbours))
+
+    def nearest(self, embeddings: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Find the neighbours that scores are made of, or more or fewer of them."""
+        return self._search.nearest(embeddings, k)
 
 
 def faiss_or_none() -> Any:
@@ -136,7 +153,29 @@ def faiss_or_none() -> Any:
         import faiss
     except ImportError:
         return None
+    _survive_forks()
     return faiss
+
+
+@lru_cache(maxsize=1)
+def _survive_forks() -> None:
+    """Give FAISS one thread in forked children: its OpenMP waits there for threads that only the parent has."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_one_thread)
+
+
+def _one_thread() -> None:
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+
+
+def search_of(artifact: Artifact) -> str:
+    """Read how an artifact's neighbours are found; "auto" where an older one does not say."""
+    search = artifact.manifest.get("search", "auto")
+    if search not in SEARCHES:
+        raise ArtifactCorruptError(f"{artifact.path}: search is {search!r}; one of {', '.join(SEARCHES)} is needed")
+    return str(search)
 
 
 def build_lists(index: _core.SimilarityIndex, search: str, *, neighbours: int, seed: int) -> InvertedLists | None:
@@ -167,13 +206,15 @@ def build_lists(index: _core.SimilarityIndex, search: str, *, neighbours: int, s
     for begin in range(0, index.size, _CHUNK):
         rows = np.arange(begin, min(begin + _CHUNK, index.size))
         lists[rows] = flat.search(index.unit_rows(rows), 1)[1][:, 0]
-    asked = index.unit_rows(np.sort(rng.choice(index.size, min(index.size, _SAMPLE), replace=False)))
-    exact = index.nearest(asked, neighbours)[0]
+    own = np.sort(rng.choice(index.size, min(index.size, _SAMPLE), replace=False))
+    asked = index.unit_rows(own)
+    exact = _others(index.nearest(asked, neighbours + 1)[0], own)
     probes = 1
     while True:
         found = InvertedLists(centroids, lists, probes, 1.0)
-        ids = FaissSearch(index, found).nearest(asked, neighbours)[0]
-        recall = float(np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in zip(exact, ids, strict=True)]))
+        ids = _others(FaissSearch(index, found).nearest(asked, neighbours + 1)[0], own)
+        shares = [len(a & b) / len(a) for a, b in zip(exact, ids, strict=True) if a]
+        recall = float(np.mean(shares)) if shares else 1.0
         if recall >= _RECALL or probes >= count:
             return InvertedLists(centroids, lists, probes, recall)
         probes = min(2 * probes, count)
@@ -197,6 +238,11 @@ def read_lists(artifact: Artifact, *, prompts: int, dim: int) -> InvertedLists |
     if isinstance(recall, bool) or not isinstance(recall, (int, float)) or not 0 <= recall <= 1:
         raise ArtifactCorruptError(f"{artifact.path}: ivf.recall is {recall!r}; 0 to 1 is needed")
     return InvertedLists(centroids.copy(), lists.copy(), probes, float(recall))
+
+
+def _others(ids: NDArray[np.int64], own: NDArray[np.int64]) -> list[set[int]]:
+    """Neighbours of prompts of the index, without the prompts themselves: those are always found."""
+    return [set(found) - {row} for found, row in zip(ids.tolist(), own.tolist(), strict=True)]
 
 
 def _filled(faiss: Any, index: _core.SimilarityIndex, lists: InvertedLists) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Policy, Threshold
-from fastroute.routers.arguments import whole_number
+from fastroute.routers.arguments import seed_in_range, seed_of, whole_number
 from fastroute.routers.base import (
     STRONG,
     WEAK,
@@ -55,11 +56,12 @@ from fastroute.routers.neighbour_search import (
     build_lists,
     faiss_or_none,
     read_lists,
+    search_of,
 )
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -159,7 +161,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
                 f"moments: found {moments} with normaliser {normaliser!r} and neighbours {neighbours}, allowed: 0; the "
                 "best similarity, and the nearest prompts, take a scan"
             )
-        self._seed = whole_number("seed", seed)
+        self._seed = seed_in_range(seed)
         self._strong, self._weak = strong, weak
         self._encoder = encoder if encoder is None or isinstance(encoder, Encoder) else load_encoder(encoder)
         self._artifact = ""
@@ -230,6 +232,8 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         from fastroute.training.splits import held_out
         from fastroute.training.tiers import assign_tiers
 
+        if provenance is not None and not isinstance(provenance, Mapping):
+            raise InvalidTypeError(f"provenance: found {type(provenance).__name__}, allowed: a mapping")
         if keep is not None and keep not in KEEP:
             raise InvalidArgumentError(f"keep: found {keep!r}, allowed: None, {', '.join(KEEP)}")
 
@@ -252,6 +256,9 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         other = type(self).__new__(type(self))  # complete, or not at all
         other.__dict__.update(self.__dict__)
         other._encoder, other.models_, other.ratings_, other.tiers_ = encoder, data.models, ratings, tiers
+        # What an earlier fit found has no place in this one.
+        other._moments = other._lists = other._band = other._kept = None
+        other._approximate, other._threshold = False, Threshold(0.5)
         tell(2)
         calibration, metrics, median = other._calibrate(data, rows, quantised, kept)
         tell(3)
@@ -360,7 +367,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         router = cls.__new__(cls)
         router.models_ = names_of(artifact, "models", fewest=2)
         router._settings = EloSettings.of_artifact(artifact)
-        router._seed = 0
+        router._seed = seed_of(artifact)
         router.tiers_ = numbers_per_model(artifact, "tiers", router.models_, np.int64)
         router.ratings_ = numbers_per_model(artifact, "ratings", router.models_, np.float64)
         router._encoder = encoder_of(artifact, encoder)
@@ -379,7 +386,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         if (router._band is None) == (router._rank > 0):
             raise ArtifactCorruptError(f"{artifact.path}: moments: an error band and factors are needed, or neither")
         router._lists = read_lists(artifact, prompts=len(index), dim=router._trained()[0].dim)
-        router._search = "auto" if router._lists is None else "ivf"
+        router._search = search_of(artifact)
         router._restore(artifact, strong=strong, weak=weak)
         return router
 
@@ -504,7 +511,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         return float(scores[0]) if isinstance(prompts, str) else scores
 
     def explain(self, prompt: str, k: int = 5, *, per_prompt: int = 1) -> BattleExplanation:
-        """Show the battles that weigh most in a prompt's score.
+        """Show the battles on the most similar prompts, which weigh most but for what a battle itself counts.
 
         Parameters
         ----------
@@ -532,7 +539,9 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             )
         score = self.score(prompt)  # says where there is no text encoder
         assert self._encoder is not None
-        rows, similarities = index.nearest(self._encoder.embed([prompt]), k)
+        counted = self._settings.neighbours or index.size
+        find = self._scorer.nearest if isinstance(self._scorer, SearchedScorer) else index.nearest
+        rows, similarities = find(np.ascontiguousarray(self._encoder.embed([prompt])), min(k, counted))
         weights = self._settings.weights(similarities[0].astype(np.float64))
         battles: list[NearestBattle] = []
         for row, similarity, weight in zip(rows[0].tolist(), similarities[0].tolist(), weights.tolist(), strict=True):
@@ -565,6 +574,8 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             "strong": self._strong,
             "weak": self._weak,
             **self._settings.members(),
+            "search": self._search,
+            "seed": self._seed,
             "kept": self._keep,
             **({} if self._lists is None else {"ivf": self._lists.member()}),
             **({} if self._band is None else {"moments": self._band.member()}),

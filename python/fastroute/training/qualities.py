@@ -177,13 +177,14 @@ def held_out_report(
     Returns
     -------
     list
-        For each setting the scores, (P,) with NaN where there is no gain, and figures: APGR by task as the experts
-        have it, and its mean over the tasks.
+        For each setting the scores, (P,), at the level of all prompts and NaN where there is no gain, and figures: APGR
+        by task as the experts have it, and its mean over the tasks.
     """
     wanted = list(settings)
     folds = fold_of(data.keys, seed)
     known = ~np.isnan(gains)
     most = max(int(each["neighbours"]) for each in wanted)
+    level = float(gains[known].mean(dtype=np.float64))
     scores = [np.full(len(gains), np.nan, np.float32) for _ in wanted]
     for fold in range(FOLDS):
         held, others = np.flatnonzero(known & (folds == fold)), np.flatnonzero(known & (folds != fold))
@@ -194,12 +195,20 @@ def held_out_report(
             for place, each in enumerate(wanted):
                 count = min(int(each["neighbours"]), len(others))
                 scorer = _core.NearestGains(index, np.ascontiguousarray(gains[others]), None, **each)
-                scores[place][held] = scorer.score_neighbours(
+                found = scorer.score_neighbours(
                     np.ascontiguousarray(ids[:, :count]), np.ascontiguousarray(similarities[:, :count])
                 )
+                scores[place][held] = _levelled(found, scorer.mean_gain, level)
         if progress is not None:
             progress(fold + 1, FOLDS)
     return [(score, _report(data, comparisons, score, folds, interval)) for score in scores]
+
+
+def _levelled(scores: NDArray[np.float32], level: float, whole: float) -> NDArray[np.float32]:
+    """Move scores around one mean gain to those around another; what the guard put at the mean stays there."""
+    moved: NDArray[np.float32] = np.clip(scores + np.float32((whole - level) / 2), 0, 1).astype(np.float32)
+    moved[scores == np.float32((1 + level) / 2)] = np.float32((1 + whole) / 2)
+    return moved
 
 
 def _report(

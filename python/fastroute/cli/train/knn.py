@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastroute.cli.parsing import printable
 from fastroute.cli.train.recorded import as_written, recorded
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ def run(args: argparse.Namespace) -> int:
         )
     sha256 = router.save(args.output)
     _report(router)
+    if router.constant:
+        _say("  note: all prompts are neighbours and weigh alike: every prompt has one score")
     _say(f"{args.output}: {router.prompts:,} prompts, threshold {router.threshold:.4f}, sha256 {sha256}")
     return 0
 
@@ -147,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
 def _report(router: KnnRouter) -> None:
     tried = sorted(router.metrics.get("tried", ()), key=lambda one: -(one["held_out_apgr"] or 0.0))
     for one in tried[:_SHOWN]:
-        settings = ", ".join(f"{name} {one[name]:g}" for name in _TUNED)
+        settings = ", ".join(f"{name} {as_written([one[name]])[0]}" for name in _TUNED)
         _say(f"  {settings}: {_area(one)}")
     if len(tried) > _SHOWN:
         _say(f"  and {len(tried) - _SHOWN} worse ones")
@@ -178,4 +181,4 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)

@@ -17,7 +17,7 @@ PACKAGES = ("fastroute", "numpy", "numba")
 
 def as_written(values: Sequence[object] | None) -> list[str]:
     """Write the values of an option as a user would, none where it was not given."""
-    return [f"{value:g}" if isinstance(value, float) else str(value) for value in values or ()]
+    return [repr(value).removesuffix(".0") if isinstance(value, float) else str(value) for value in values or ()]
 
 
 def recorded(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastroute.cli.parsing import printable
 from fastroute.cli.train.recorded import as_written, recorded
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs="+",
         metavar="N",
-        help="count battles on the N most similar prompts (default: all)",
+        help="count battles on the N most similar prompts, 0 for all (default); below 1,000 with --shrinkage",
     )
     training.add_argument(
         "--shrinkage",
@@ -111,7 +112,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--moments",
         type=int,
         metavar="RANK",
-        help="keep moments of this rank, to score at a cost that does not grow (needs --normaliser none)",
+        help="keep moments of this rank for with_moments() in Python (needs --normaliser none, no --neighbours)",
     )
     router.add_argument("--search", choices=SEARCHES, help=f"how neighbours are found (default: {defaults['search']})")
     router.add_argument(
@@ -133,10 +134,16 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or args.append
     if output is None:
         raise InvalidArgumentError("-o, --append: found neither; at least one is needed")
+    routers = [] if args.append is not None else _routers(args)
+    appended = None if args.append is None else _to_append_to(args)
     data = _battles(args)
     dropped = "".join(f", {count:,} rows left out: {reason}" for reason, count in data.dropped.items() if count)
     _say(f"{len(data):,} battles of {len(data.models)} models on {len(data.prompt_keys):,} prompts{dropped}")
-    router = _trained(args, data, output) if args.append is None else _appended(args, data, output)
+    provenance = _provenance(args, output)
+    if appended is None:
+        router = _trained(args, routers, data, provenance)
+    else:
+        router = appended.with_battles(data, provenance=provenance)
     if router.constant:
         _say(f"  note: nothing tells {router.strong} and {router.weak} apart by prompt: every prompt has one score")
     sha256 = router.save(output)
@@ -144,59 +151,70 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trained(args: argparse.Namespace, data: Battles, output: str) -> SimilarityWeightedRouter:
+def _routers(args: argparse.Namespace) -> list[tuple[dict[str, Any], SimilarityWeightedRouter]]:
+    """Make a router for each combination of settings, before any data are read."""
+    from fastroute.errors import InvalidArgumentError
     from fastroute.routers import SimilarityWeightedRouter
-    from fastroute.training.progress import progress_bar
 
+    if args.search is not None and args.neighbours is None:
+        raise InvalidArgumentError("--search: goes with --neighbours")
     given: dict[str, Any] = {
         name: getattr(args, name)
         for name in ("strong", "weak", "encoder", "tiers", "compat", "moments", "search")
         if getattr(args, name) is not None
     }
     options = {name: values for name in _TUNED if (values := getattr(args, name)) is not None}
-    grid = [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+    combinations = [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+    grid: list[dict[str, Any]] = []
+    for settings in combinations:
+        of_all = settings.get("neighbours") == 0 and "shrinkage" in settings  # to which nothing is added
+        wanted = {**settings, "shrinkage": 0.0} if of_all else settings
+        if wanted not in grid:
+            grid.append(wanted)
+    return [(settings, SimilarityWeightedRouter(seed=args.seed, **given, **settings)) for settings in grid]
+
+
+def _trained(
+    args: argparse.Namespace,
+    routers: Sequence[tuple[dict[str, Any], SimilarityWeightedRouter]],
+    data: Battles,
+    provenance: Mapping[str, Any],
+) -> SimilarityWeightedRouter:
+    from fastroute.training.progress import progress_bar
+
+    keep = None if args.keep == "nothing" else args.keep or "prompts"
+    if len(routers) == 1:
+        return routers[0][1].fit(data, keep=keep, provenance=provenance)
     tried: list[dict[str, Any]] = []
-    provenance = _provenance(args, output)
-
-    def fitted(settings: Mapping[str, Any]) -> SimilarityWeightedRouter:
-        router = SimilarityWeightedRouter(seed=args.seed, **given, **settings)
-        said = {**provenance, **({"tried": tried} if tried else {})}
-        return router.fit(data, keep=_keep(args.keep), provenance=said)
-
-    if len(grid) == 1:
-        return fitted(grid[0])
     with progress_bar("train") as progress:
-        for settings in grid:
-            tried.append({**settings, **_areas(fitted(settings).metrics)})
+        for settings, router in routers:
+            tried.append({**settings, **_areas(router.fit(data, keep=None).metrics)})
             if progress is not None:
-                progress(len(tried), len(grid))
-    for one in tried:
+                progress(len(tried), len(routers))
+    for (settings, _), one in zip(routers, tried, strict=True):
         area = one.get("validation_apgr")
         shown = "too few held-out battles" if area is None else f"held-out APGR {area:.4f}"
-        named = ", ".join(
-            f"{name} {one[name]}" if name == "normaliser" else f"{name} {one[name]:g}" for name in options
-        )
+        named = ", ".join(f"{name} {as_written([value])[0]}" for name, value in settings.items())
         _say(f"  {named}: {shown}")
-    best = max(range(len(grid)), key=lambda place: tried[place].get("validation_apgr", 0.0))
-    return fitted(grid[best])
+    best = max(range(len(routers)), key=lambda place: tried[place].get("validation_apgr", 0.0))
+    return routers[best][1].fit(data, keep=keep, provenance={**provenance, "tried": tried})
 
 
-def _keep(given: str | None) -> str | None:
-    return None if given == "nothing" else given or "prompts"
-
-
-def _appended(args: argparse.Namespace, data: Battles, output: str) -> SimilarityWeightedRouter:
+def _to_append_to(args: argparse.Namespace) -> SimilarityWeightedRouter:
     from fastroute import load
-    from fastroute.errors import InvalidArgumentError
+    from fastroute.errors import InvalidArgumentError, UnknownRouterError
     from fastroute.routers import SimilarityWeightedRouter
 
     fixed = [name for name in _NOT_APPENDED if getattr(args, name) is not None]
     if fixed:
         raise InvalidArgumentError(f"--{fixed[0]}: not allowed with --append, where the artifact has it")
-    router = load(args.append)
+    try:
+        router = load(args.append)
+    except UnknownRouterError as error:
+        raise UnknownRouterError(str(error).replace("router:", "--append:", 1)) from None
     if not isinstance(router, SimilarityWeightedRouter):
         raise InvalidArgumentError(f"--append: found a router of kind {router.kind!r}, allowed: sw_ranking")
-    return router.with_battles(data, provenance=_provenance(args, output))
+    return router
 
 
 def _areas(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,4 +270,4 @@ def _provenance(args: argparse.Namespace, output: str) -> dict[str, Any]:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
