@@ -74,7 +74,7 @@ def _as_text(decision: Decision, strong: str, weak: str) -> str:
     score = _shortest(decision.score)
     return (
         f"{printable(decision.model)}\n"
-        f"score {score} {relation} threshold {decision.threshold:g}  "
+        f"score {score} {relation} threshold {_shortest(decision.threshold)}  "
         f"(router {decision.router}: {printable(strong)} or {printable(weak)})"
     )
 
