@@ -40,7 +40,7 @@ AT_LOADING = {
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "tables"},
     "augmentation": {"artifact", "batch", "errors"},
-    "calibration": {"batch", "errors", "policies", "tables"},
+    "calibration": {"batch", "errors", "policies", "routers", "tables"},  # routers for the bounds of a cascade
     "contamination": {"artifact", "batch", "encoders", "errors"},
     "leaderboard": {"errors", "tables", "training"},  # training for its tables of battles
     "evaluation": {"errors", "routers", "tables"},
@@ -52,7 +52,7 @@ AT_LOADING = {
 LATER = {
     "info": {"fastroute"},
     "loading": {"encoders", "routers"},
-    "routers": {"training"},
+    "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
     "training": {"evaluation"},  # for figures on held-out prompts
     "cli": {

@@ -15,15 +15,17 @@ from fastroute.errors import ArtifactCorruptError, InvalidTypeError, UnknownRout
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fastroute.artifact import Artifact
     from fastroute.encoders import Encoder
     from fastroute.routers import Router
 
-__all__ = ["load", "locate"]
+__all__ = ["load", "locate", "open_router"]
 
 DEFAULT_ROUTER = "experts"
 ENTRY_POINTS = "fastroute.routers"
 
 _KINDS = {
+    "cascade": "fastroute.routers.cascade:CascadeRouter",
     "experts": "fastroute.routers.experts:ExpertsRouter",
     "knn": "fastroute.routers.knn:KnnRouter",
     "mf": "fastroute.routers.matrix_factorization:MatrixFactorizationRouter",
@@ -72,6 +74,17 @@ def load(
 
         return RandomRouter.built_in(strong=strong, weak=weak, encoder=encoder)
     artifact = read_artifact(locate(DEFAULT_ROUTER if router is None else router), format=ROUTER)
+    return open_router(artifact, strong=strong, weak=weak, encoder=encoder)
+
+
+def open_router(
+    artifact: Artifact,
+    *,
+    strong: str | None = None,
+    weak: str | None = None,
+    encoder: Encoder | str | os.PathLike[str] | None = None,
+) -> Router:
+    """Make a router of a verified artifact, whatever its kind; raises as `load` does."""
     kind = str(artifact.manifest["kind"])
     implementation: Any = _implementation(kind, source=str(artifact.path))
     loaded: Router = implementation.from_artifact(artifact, strong=strong, weak=weak, encoder=encoder)

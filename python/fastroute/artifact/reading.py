@@ -81,8 +81,17 @@ def read_manifest(path: str | os.PathLike[str], *, format: str) -> Artifact:  # 
     return _read(checked_path(path), format, payload=False)
 
 
-def bundled(artifact: Artifact, *, format: str) -> Artifact:  # noqa: A002
+def bundled(artifact: Artifact, *, format: str, prefix: str = "") -> Artifact:  # noqa: A002
     """Open an artifact whose files lie in another's folder, such as the encoder inside a router.
+
+    Parameters
+    ----------
+    artifact
+        The outer one.
+    format
+        `ROUTER` or `ENCODER`.
+    prefix
+        What the names of the inner one's files begin with there, where its own names could be taken.
 
     Raises
     ------
@@ -91,15 +100,17 @@ def bundled(artifact: Artifact, *, format: str) -> Artifact:  # noqa: A002
     ArtifactCorruptError
         The inner manifest is not sound, or lists a file that `artifact` lacks or has with another content.
     """
-    name = manifest_name(format)
+    name = f"{prefix}{manifest_name(format)}"
     source = f"{artifact.path / name}"
     if name not in artifact.files:
         raise ArtifactNotFoundError(f"{source}: not among the files that the artifact lists")
     inner = open_manifest(artifact.files[name], source=source, format=format)
     for key, listed in inner.listed.items():
-        _verify(artifact.files.get(key), listed, source=f"{source}: bundled file {key!r}")
-    files = {key: artifact.files[key] for key in inner.listed}
-    return Artifact(artifact.path, inner.values, inner.sha256, files, inner.document)
+        _verify(artifact.files.get(f"{prefix}{key}"), listed, source=f"{source}: bundled file {key!r}")
+    files = {key: artifact.files[f"{prefix}{key}"] for key in inner.listed}
+    # For messages alone: nothing is read from there.
+    path = artifact.path / prefix.rstrip(".") if prefix else artifact.path
+    return Artifact(path, inner.values, inner.sha256, files, inner.document)
 
 
 def _read(path: Path, form: str, *, payload: bool) -> Artifact:

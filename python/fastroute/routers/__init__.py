@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fastroute.routers.cascade import CascadeRouter
 from fastroute.routers.experts import ExpertsRouter
 from fastroute.routers.explanation import (
     BattleExplanation,
+    CascadeExplanation,
     DomainShare,
     Explanation,
     FeatureEffect,
@@ -20,6 +22,8 @@ from fastroute.routers.similarity_weighted import SimilarityWeightedRouter
 
 __all__ = [
     "BattleExplanation",
+    "CascadeExplanation",
+    "CascadeRouter",
     "DomainShare",
     "ExpertsRouter",
     "Explanation",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "BattleExplanation",
+    "CascadeExplanation",
     "DomainShare",
     "Explanation",
     "FeatureEffect",
@@ -180,3 +181,29 @@ class NeighbourExplanation:
     trusted: bool
     neighbours: int
     nearest: tuple[NearestPrompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeExplanation:
+    """Which router of a cascade decided, and within what bounds.
+
+    Attributes
+    ----------
+    score
+        The second router's, kept within the bounds; where it wasn't asked, the bound that is nearer to the threshold.
+    threshold
+        The cascade's own.
+    first
+        The first router's score.
+    low, high
+        What it leaves open of the second's: it decides unless ``low < threshold <= high``.
+    second
+        The second router's score; None where it wasn't asked.
+    """
+
+    score: float
+    threshold: float
+    first: float
+    low: float
+    high: float
+    second: float | None
