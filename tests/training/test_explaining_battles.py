@@ -162,7 +162,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert len(explanation["battles"]) == 5
     assert set(explanation["battles"][0]) == set(NearestBattle.__dataclass_fields__)
     assert main(["route", "--router", "mf", "--explain", "prove it"]) == 2
-    assert "can't say; experts, sw_ranking and knn can" in capsys.readouterr().err
+    assert "can't say; experts, sw_ranking, knn and cascade can" in capsys.readouterr().err
     assert main(["route", "--router", "experts", "--nearest", "3", "prove it"]) == 2
     assert "has no neighbours to show" in capsys.readouterr().err
 

@@ -175,7 +175,8 @@ def calibrate_cascade(
 
     *Guarantee*: over repeated draws of the prompts, the probability that more than `disagreement` of future decisions
     at this threshold differ from the second's is at most ``1 - confidence``. *Assumption*: calibration and future
-    prompts are independent draws of one distribution. At other thresholds the bounds have the same width, and no guarantee.
+    prompts are independent draws of one distribution. At other thresholds the bounds have the same width, and no
+    guarantee.
     """
     firsts = unit_array("first", first)
     seconds = unit_array("second", second, len(firsts))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fastroute.cli import augment, calibrate, decontaminate, distill, inspect, leaderboard, route, score, train
+from fastroute.cli import augment, calibrate, cascade, decontaminate, distill, inspect, leaderboard, route, score, train
 from fastroute.cli import eval as eval_command
 from fastroute.cli.exits import USAGE, exit_code_of
 from fastroute.cli.parsing import EXIT_CODES, Parser, ShowVersion
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # In the order of the help text.
-COMMANDS = (route, score, train, eval_command, calibrate, leaderboard, augment, decontaminate, distill, inspect)
+COMMANDS = (
+    route,
+    score,
+    train,
+    eval_command,
+    calibrate,
+    cascade,
+    leaderboard,
+    augment,
+    decontaminate,
+    distill,
+    inspect,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

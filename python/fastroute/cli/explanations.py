@@ -9,7 +9,7 @@ from fastroute.cli.parsing import printable
 from fastroute.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from fastroute.routers import BattleExplanation, Explanation, NeighbourExplanation, Router
+    from fastroute.routers import BattleExplanation, CascadeExplanation, Explanation, NeighbourExplanation, Router
 
 __all__ = ["as_text", "explained"]
 
@@ -29,7 +29,7 @@ def explained(router: Router, prompt: str, nearest: int | None) -> Any:
     explain = getattr(router, "explain", None)
     if explain is None:
         raise InvalidArgumentError(
-            f"--explain: a router of kind {router.kind!r} can't say; experts, sw_ranking and knn can"
+            f"--explain: a router of kind {router.kind!r} can't say; experts, sw_ranking, knn and cascade can"
         )
     if nearest is None:
         return explain(prompt)
@@ -40,7 +40,7 @@ def explained(router: Router, prompt: str, nearest: int | None) -> Any:
 
 def as_text(explanation: Any) -> str:
     """Lay an explanation out in lines."""
-    from fastroute.routers import BattleExplanation, Explanation, NeighbourExplanation
+    from fastroute.routers import BattleExplanation, CascadeExplanation, Explanation, NeighbourExplanation
 
     if isinstance(explanation, Explanation):
         return _of_domains(explanation)
@@ -48,6 +48,8 @@ def as_text(explanation: Any) -> str:
         return _of_battles(explanation)
     if isinstance(explanation, NeighbourExplanation):
         return _of_neighbours(explanation)
+    if isinstance(explanation, CascadeExplanation):
+        return _of_cascade(explanation)
     return printable(str(explanation))  # a third party's
 
 
@@ -105,6 +107,15 @@ def _of_neighbours(explanation: NeighbourExplanation) -> str:
 def _by(outcome: float) -> str:
     """Say how clearly, where several judged or scores were compared."""
     return "" if outcome in (0.0, 0.5, 1.0) else f" ({max(outcome, 1 - outcome):.0%})"
+
+
+def _of_cascade(explanation: CascadeExplanation) -> str:
+    second = "" if explanation.second is None else f"; the second router's score is {explanation.second:.4f}"
+    decides = "the first router decides" if explanation.second is None else "the second router decides"
+    return (
+        f"\nthe first router's score {explanation.first:.4f} leaves {explanation.low:.4f} to {explanation.high:.4f} open"
+        f"{second}\nat threshold {explanation.threshold:.4g} {decides}"
+    )
 
 
 def _short(prompt: str) -> str:
