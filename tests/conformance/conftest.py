@@ -12,7 +12,15 @@ from tests.reference.tiny_artifacts import MODELS, random_experts, random_weight
 
 import fastroute
 from fastroute.encoders import Encoder, load_encoder
-from fastroute.routers import ExpertsRouter, KnnRouter, MatrixFactorizationRouter, Router, SimilarityWeightedRouter
+from fastroute.routers import (
+    CascadeRouter,
+    ExpertsRouter,
+    KnnRouter,
+    MatrixFactorizationRouter,
+    RandomRouter,
+    Router,
+    SimilarityWeightedRouter,
+)
 
 
 class LengthEncoder:
@@ -125,6 +133,22 @@ def searched_neighbours(folder: Path, encoder: Path) -> KnnRouter:
     return loaded_neighbours(folder, encoder, search="ivf")
 
 
+def cascade(first: Router, second: Router, **settings: float) -> CascadeRouter:
+    rng = np.random.default_rng(0)
+    words = ["prove", "the", "sum", "what", "x", "1", "\u4e2d", "?", "sqrt", "is", "why"]
+    prompts = [" ".join(rng.choice(words, rng.integers(0, 60))) for _ in range(600)]
+    return CascadeRouter(first, second).calibrate(prompts, **{"disagreement": 0.1, **settings})
+
+
+def loaded_cascade(folder: Path, encoder: Path) -> Router:
+    parts = (
+        loaded(folder.with_name("first"), encoder).with_models("large", "small"),  # type: ignore[attr-defined]
+        loaded_experts(folder.with_name("second"), encoder),
+    )
+    cascade(*parts).save(folder)
+    return fastroute.load(folder)
+
+
 MakeRouter = Callable[[Path, Path], Router]
 ROUTERS: dict[str, MakeRouter] = {
     "mf built in": lambda _, __: fastroute.load("mf"),
@@ -151,6 +175,18 @@ ROUTERS: dict[str, MakeRouter] = {
     "experts fitted": lambda _, encoder: fitted_experts(load_encoder(encoder)),
     "experts fitted and saved": lambda folder, encoder: saved_experts(load_encoder(encoder), folder),
     "experts with a third party's encoder": lambda _, __: fitted_experts(LengthEncoder()),
+    "cascade of built-in routers": lambda _, __: cascade(fastroute.load("experts"), fastroute.load("mf")),
+    "cascade the other way round": lambda _, __: cascade(fastroute.load("mf"), fastroute.load("experts")),
+    "cascade loaded": loaded_cascade,
+    "cascade that decides at once": lambda _, __: cascade(fastroute.load("mf"), fastroute.load("mf")),
+    "cascade that asks for everything": lambda _, __: cascade(RandomRouter(), fastroute.load("mf"), disagreement=0.001),
+    "cascade in a cascade": lambda folder, encoder: cascade(
+        loaded_cascade(folder, encoder), RandomRouter("large", "small"), disagreement=0.4
+    ),
+    "cascade at another threshold": lambda folder, encoder: loaded_cascade(folder, encoder).with_threshold(0.3),
+    "cascade with a third party's encoder": lambda _, __: cascade(
+        fitted(LengthEncoder()), RandomRouter("large", "small")
+    ),
 }
 ENCODERS: dict[str, Callable[[Path], Encoder]] = {
     "static built in": lambda _: load_encoder(),

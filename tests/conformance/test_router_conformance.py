@@ -85,6 +85,9 @@ def test_decisions_say_why(router: Router) -> None:
     for prompt, decision in zip(PROMPTS, decisions, strict=True):
         score = router.score(prompt)
         model = router.strong if score >= 0.25 else router.weak
+        if hasattr(router, "score_at"):  # stops where the threshold lets it: on the score's side
+            score = router.score_at(prompt, 0.25)
+            assert (score >= 0.25) == (model == router.strong)
         assert decision == Decision(model, score, 0.25, router.kind, router.artifact)
         assert decision == router.route(prompt, threshold=0.25)
         assert type(decision.score) is float

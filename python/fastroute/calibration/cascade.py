@@ -37,7 +37,7 @@ class CascadeStep:
     Attributes
     ----------
     width
-        Of the bounds to either side, in log-odds of the second score's rank; infinite where they bound nothing.
+        Of the bounds to either side, in log-odds of ranks; infinite where they bound nothing.
     escalated
         Share of the checked prompts that reach the second router.
     disagreed
@@ -135,7 +135,7 @@ def calibrate_cascade(
     Parameters
     ----------
     first, second
-        (n,) scores of both routers for the same unlabelled prompts, in [0, 1].
+        (n,) scores of both routers for the same unlabelled prompts, in [0, 1]; rounded to float32, as routers do.
     threshold
         Of the second router's scores.
     strong_fraction
@@ -163,10 +163,10 @@ def calibrate_cascade(
     *Score*: the second's, kept within ``[low(f), high(f)]`` for the first's score f. At any threshold t the first
     router decides where both bounds are on one side of t, and elsewhere the second does, as it would alone.
 
-    *Shape*: with F and S the log-odds of both scores' ranks, S is taken to scatter around ``slope * F`` evenly, as it
-    does under a Gaussian copula, nearly; the slope is that of least squares, cut to [0, 1]. Then ``low`` and ``high``
-    are the scores of rank ``slope * F -+ width``: whoever asks where ``low < t <= high`` asks where the second's
-    decision is least certain, whatever t. If the shape is wrong, more prompts are asked than need be, not fewer.
+    *Shape*: a score's place is the log-odds of its rank among its router's scores; ``low`` and ``high`` are the
+    second's scores of the places `width` below and above the first score's. At threshold t the first router is thus
+    asked about the cut of its own that sends as many prompts to the strong model, and decides where it is `width` away
+    from that; without any width the score is the first router's on the second's scale.
 
     *Width*: the two halves of the prompts are independent, so along the widths, which are fixed by one half, the
     other half tests "more than `disagreement` differ" by the exact binomial, from the widest on; the first that is not
@@ -178,8 +178,8 @@ def calibrate_cascade(
     prompts are independent draws of one distribution. At other thresholds the bounds have the same width, and no
     guarantee.
     """
-    firsts = unit_array("first", first)
-    seconds = unit_array("second", second, len(firsts))
+    firsts = _as_scores(unit_array("first", first))
+    seconds = _as_scores(unit_array("second", second, len(firsts)))
     if threshold is not None and strong_fraction is not None:
         raise InvalidArgumentError("threshold, strong_fraction: found both, allowed: one of them")
     wanted = open_unit("disagreement", disagreement)
@@ -225,26 +225,23 @@ class _Family:
     """Bounds of every width."""
 
     knots: NDArray[np.float64]
-    centres: NDArray[np.float64]  # expected log-odds of the second score's rank, at the knots
-    distances: NDArray[np.float64]  # of the fitted prompts' expectations from the threshold's log-odds
+    places: NDArray[np.float64]  # log-odds of the knots' ranks
+    distances: NDArray[np.float64]  # of the fitted prompts' places from the threshold's
     ranks: NDArray[np.float64]
     scores: NDArray[np.float64]  # of the second router, at the ranks
 
     @classmethod
     def fitted(cls, first: NDArray[np.float64], second: NDArray[np.float64], threshold: float) -> _Family:
-        x, y = _log_odds(_ranks(first, first)), _log_odds(_ranks(second, second))
-        spread = float(x @ x)
-        slope = min(max(float(x @ y) / spread, 0.0), 1.0) if spread else 0.0
         count = len(first)
-        edge = np.clip(_ranks(np.array([threshold]), second), 0.25 / count, 1 - 0.25 / count)
+        cut = np.clip(_ranks(np.array([threshold]), second), 0.25 / count, 1 - 0.25 / count)
         knots = np.unique(np.sort(first)[np.linspace(0, count - 1, _MOST_KNOTS).round().astype(np.int64)])
-        scores = np.unique(second)
         return cls(
             knots,
-            slope * _log_odds(_ranks(knots, first)),
-            np.abs(slope * x - _log_odds(edge)[0]),
-            np.concatenate([[0.0], _ranks(scores, second), [1.0]]),
-            np.concatenate([[0.0], scores, [1.0]]),
+            _log_odds(_ranks(knots, first)),
+            np.abs(_log_odds(_ranks(first, first)) - _log_odds(cut)),
+            # One rank for each of several equal scores: what maps into between them is that score too.
+            np.concatenate([[0.0], (np.arange(count) + 0.5) / count, [1.0]]),
+            np.concatenate([[0.0], np.sort(second), [1.0]]),
         )
 
     def widths(self) -> Iterator[float]:
@@ -255,12 +252,16 @@ class _Family:
         yield 0.0
 
     def bounds(self, width: float, share: NDArray[np.float64]) -> ScoreBounds:
-        low, high = (np.maximum.accumulate(self._score(self.centres + by)) for by in (-width, width))
+        low, high = (np.maximum.accumulate(self._score(self.places + by)) for by in (-width, width))
         return ScoreBounds(self.knots, low, np.maximum(low, high), share)
 
     def _score(self, log_odds: NDArray[np.float64]) -> NDArray[np.float32]:
         rank = 1 / (1 + np.exp(np.clip(-log_odds, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)))
         return np.interp(rank, self.ranks, self.scores).astype(np.float32)
+
+
+def _as_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _ranks(values: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.float64]:

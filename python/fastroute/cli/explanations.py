@@ -113,7 +113,7 @@ def _of_cascade(explanation: CascadeExplanation) -> str:
     second = "" if explanation.second is None else f"; the second router's score is {explanation.second:.4f}"
     decides = "the first router decides" if explanation.second is None else "the second router decides"
     return (
-        f"\nthe first router's score {explanation.first:.4f} leaves {explanation.low:.4f} to {explanation.high:.4f} open"
+        f"\nthe first router's score {explanation.first:.4f} leaves {explanation.low:.4f} to {explanation.high:.4f}"
         f"{second}\nat threshold {explanation.threshold:.4g} {decides}"
     )
 
