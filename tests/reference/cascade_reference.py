@@ -38,6 +38,10 @@ def bounds_of(first: Sequence[float], second: Sequence[float], width: float) -> 
 
     low = [second_score(log_odds(rank(knot, first)) - width) for knot in knots]
     high = [second_score(log_odds(rank(knot, first)) + width) for knot in knots]
+    if knots[0] > 0:
+        knots, low, high = [0.0, *knots], [0.0, *low], [high[0], *high]
+    if knots[-1] < 1:
+        knots, low, high = [*knots, 1.0], [*low, low[-1]], [*high, 1.0]
     return lambda score: (
         float(np.float32(interpolated(score, knots, low))),
         float(np.float32(interpolated(score, knots, high))),

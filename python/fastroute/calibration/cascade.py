@@ -253,7 +253,16 @@ class _Family:
 
     def bounds(self, width: float, share: NDArray[np.float64]) -> ScoreBounds:
         low, high = (np.maximum.accumulate(self._score(self.places + by)) for by in (-width, width))
-        return ScoreBounds(self.knots, low, np.maximum(low, high), share)
+        high = np.maximum(low, high)
+        # Beyond the scores that were fitted the bounds open towards 0 and 1.
+        before, after = int(self.knots[0] > 0), int(self.knots[-1] < 1)
+        zero, one = np.zeros(before), np.ones(after)
+        return ScoreBounds(
+            np.concatenate([zero, self.knots, one]),
+            np.concatenate([zero, low, low[len(low) - after :]]),
+            np.concatenate([high[:before], high, one]),
+            np.concatenate([zero, share, one]),
+        )
 
     def _score(self, log_odds: NDArray[np.float64]) -> NDArray[np.float32]:
         rank = 1 / (1 + np.exp(np.clip(-log_odds, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)))

@@ -88,9 +88,7 @@ def _part(artifact: Artifact, role: str) -> Artifact:
     reference = artifact.manifest.get(role)
     sha256 = reference.get("sha256") if isinstance(reference, dict) else None
     if not isinstance(sha256, str):
-        raise ArtifactCorruptError(
-            f"{artifact.path}: {role} is {str(reference)[:80]!r}; its kind and sha256 are needed"
-        )
+        raise ArtifactCorruptError(f"{artifact.path}: {role} is {repr(reference)[:80]}; its kind and sha256 are needed")
     part = bundled(artifact, format=ROUTER, prefix=f"{role}.")
     if part.sha256 != sha256:
         raise ArtifactCorruptError(f"{part.path}: sha256 is {part.sha256}, the manifest says {sha256[:80]}")
