@@ -1,0 +1,49 @@
+"""A cascade, string in, decision out: what it costs beside its routers, and what the widths trade."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastroute
+from benchmarks.conftest import BASELINE, FASTROUTE
+from fastroute.routers import CascadeRouter
+
+PAIRS = [("experts", "mf"), ("mf", "experts")]
+TARGETS = (0.02, 0.05, 0.1)
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+def cascade(request: pytest.FixtureRequest, prompts: list[str]) -> CascadeRouter:
+    first, second = (fastroute.load(name) for name in request.param)
+    return CascadeRouter(first, second).calibrate(prompts[:6000], disagreement=0.05)
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["stops early", "whole score"])
+def test_a_batch(benchmark: Any, cascade: CascadeRouter, prompts: list[str], stops: bool) -> None:
+    held_out = prompts[6000:]
+    benchmark.group = f"{len(held_out)} mixed prompts, {cascade.first.kind} then {cascade.second.kind}, one thread"
+    benchmark.extra_info |= {"role": FASTROUTE if stops else BASELINE}
+    scores = benchmark(cascade.score_at if stops else cascade.score, held_out)
+    strong = cascade.second.score(held_out).astype(float) >= cascade.threshold
+    assert np.mean((scores.astype(float) >= cascade.threshold) != strong) < 0.07
+
+
+@pytest.mark.parametrize("names", PAIRS, ids="-".join)
+def test_the_curve(names: tuple[str, str], prompts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Not timed: the share that reaches the second router at three agreements, on held-out prompts."""
+    first, second = (fastroute.load(name) for name in names)
+    held_out = prompts[6000:]
+    for target in TARGETS:
+        cascade = CascadeRouter(first, second).calibrate(prompts[:6000], disagreement=target)
+        band = cascade.band
+        assert band is not None
+        scores = first.score(held_out).astype(float)
+        reach = np.mean((scores >= band[0]) & (scores <= band[1]))
+        routed = cascade.score_at(held_out).astype(float) >= cascade.threshold
+        agreement = np.mean(routed == (second.score(held_out).astype(float) >= cascade.threshold))
+        assert agreement > 1 - target - 0.02
+        with capsys.disabled():
+            print(f"\n{names[0]}, then {names[1]}: {reach:.1%} reach the second, {agreement:.1%} agree", end="")
