@@ -172,6 +172,15 @@ def test_a_file_that_the_outer_manifest_vouches_for_and_the_inner_does_not(
         fastroute.load(write(tmp_path / "other", files=missing, first=reference))
 
 
+@pytest.mark.parametrize("odd", [[], "x", None, 5])
+def test_notes_that_are_no_notes_do_no_harm(odd: object, tmp_path: Path) -> None:
+    notes = {"training": odd, "calibration": odd, "encoders": odd}
+    router = fastroute.load(write(tmp_path / "it", parts={"first": {"training": odd}}, **notes))
+    assert router.calibration == {}
+    router.save(tmp_path / "again")
+    assert fastroute.load(tmp_path / "again").score("x") == router.score("x")
+
+
 def nested(folder: Path, depth: int) -> Path:
     """A cascade in a cascade, as deep as asked for, by the rule for its names alone."""
     folder.mkdir(exist_ok=True)

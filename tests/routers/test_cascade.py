@@ -13,7 +13,7 @@ import pytest
 
 import fastroute
 from fastroute import Budget, Decision, QualityFloor, Threshold
-from fastroute.errors import EncoderMismatchError, FastrouteError, InvalidArgumentError, InvalidTypeError
+from fastroute.errors import ArtifactError, EncoderMismatchError, FastrouteError, InvalidArgumentError, InvalidTypeError
 from fastroute.routers import CascadeRouter, RandomRouter, Router
 
 WORDS = ["prove", "that", "the", "sum", "of", "two", "odd", "numbers", "is", "even", "say", "hello", "why", "2", "def"]
@@ -191,6 +191,26 @@ def test_what_the_artifact_keeps(built_in: CascadeRouter, tmp_path: Path) -> Non
     again = fastroute.load(tmp_path / "other")
     assert again.band == loaded.band_at(0.9)
     assert again.metrics == loaded.metrics
+
+
+def test_saving_leaves_its_routers_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (fastroute.load(name).with_threshold(0.3) for name in ("mf", "experts"))
+    cascade = CascadeRouter(first, second).calibrate(texts(300))
+    sha256 = cascade.save(tmp_path / "it")
+    assert (first.artifact, second.artifact, cascade.artifact) == ("", "", sha256)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(ArtifactError, match="a temporary folder can't be used: No such file"):
+        cascade.save(tmp_path / "it")
+    assert fastroute.load(tmp_path / "it").artifact == cascade.artifact == sha256
+    assert [path.name for path in tmp_path.iterdir()] == ["it"]
+
+
+def test_alone_and_in_a_batch_it_stops_at_the_same_place(scripted: CascadeRouter) -> None:
+    prompts = scripted_prompts(200, seed=6)
+    explained = [scripted.explain(prompt) for prompt in prompts[:40]]
+    for threshold in [each.low for each in explained] + [each.high for each in explained]:
+        alone = np.array([scripted.score_at(prompt, threshold) for prompt in prompts], np.float32)
+        np.testing.assert_array_equal(scripted.score_at(prompts, threshold), alone)
 
 
 def test_another_pair_leaves_everything_to_the_second_router(built_in: CascadeRouter, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class CascadeRouter(BaseRouter):
     The score is the second router's, kept within two bounds that depend on the first router's score. At any
     threshold t both bounds are on one side of t, and the first router has decided, or the second decides as it would
     alone. So one score serves every threshold, policy and evaluation, and the band of first scores that reach the
-    second router moves with the threshold (`docs/decisions/0007-one-score-for-a-cascade.md`).
+    second router moves with the threshold (`docs/decisions/0008-one-score-for-a-cascade.md`).
 
     `route` asks the second router only where the threshold needs it. `score` gives the score itself, which takes the
     second router for nearly every prompt; `score_at` stops as `route` does. `calibrate` makes the bounds. A calibrated
@@ -353,6 +353,7 @@ class CascadeRouter(BaseRouter):
         bounds = self._calibrated()
         parts = {role: written(router) for role, router in self._parts()}
         manifests = [part.manifest for part in parts.values()]
+        training = self._manifest.get("training")
         manifest = {
             "kind": self.kind,
             "name": self.kind,
@@ -361,7 +362,7 @@ class CascadeRouter(BaseRouter):
             **{role: {"kind": part.manifest["kind"], "sha256": part.sha256} for role, part in parts.items()},
             "encoders": sorted(set().union(*map(encoders_of, manifests))),
             **self._manifest,
-            "training": {**self._manifest.get("training", {}), **seen_by(manifests)},
+            "training": {**(training if isinstance(training, dict) else {}), **seen_by(manifests)},
         }
         files = {f"{role}.{name}": data for role, part in parts.items() for name, data in part.all_files().items()}
         files[_BOUNDS_FILE] = safetensors.encode(dict(bounds.tensors))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastroute.artifact import ROUTER, Artifact, bundled, read_artifact
 from fastroute.encoders import Encoder, load_encoder
-from fastroute.errors import ArtifactCorruptError, EncoderMismatchError
+from fastroute.errors import ArtifactCorruptError, ArtifactError, EncoderMismatchError, FastrouteError
 
 if TYPE_CHECKING:
     import os
@@ -21,14 +21,25 @@ __all__ = ["encoders_of", "open_parts", "seen_by", "written"]
 
 
 def written(router: Router) -> Artifact:
-    """Return what a router saves, read back; the router keeps the identity that it has."""
+    """Return what a router saves, read back; the router keeps the identity that it has.
+
+    Raises
+    ------
+    ArtifactError
+        It can't be saved, or there is no room for it among the system's temporary files.
+    """
     try:
         saved = copy.copy(router)
     except TypeError:  # a third party's that can't be copied
         saved = router
-    with tempfile.TemporaryDirectory(prefix="fastroute-") as folder:
-        saved.save(Path(folder) / "router")
-        return read_artifact(Path(folder) / "router", format=ROUTER)
+    try:
+        with tempfile.TemporaryDirectory(prefix="fastroute-") as folder:
+            saved.save(Path(folder) / "router")
+            return read_artifact(Path(folder) / "router", format=ROUTER)
+    except OSError as error:
+        if isinstance(error, FastrouteError):
+            raise
+        raise ArtifactError(f"a temporary folder can't be used: {error.strerror or error}") from error
 
 
 def encoders_of(manifest: Mapping[str, Any]) -> set[str]:
