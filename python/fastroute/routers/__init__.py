@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastroute.routers.bert import BertRouter
 from fastroute.routers.experts import ExpertsRouter
 from fastroute.routers.explanation import (
     BattleExplanation,
@@ -12,6 +13,7 @@ from fastroute.routers.explanation import (
     NearestPrompt,
     NeighbourExplanation,
 )
+from fastroute.routers.heads import Head
 from fastroute.routers.knn import KnnRouter
 from fastroute.routers.matrix_factorization import MatrixFactorizationRouter
 from fastroute.routers.protocol import Router
@@ -20,10 +22,12 @@ from fastroute.routers.similarity_weighted import SimilarityWeightedRouter
 
 __all__ = [
     "BattleExplanation",
+    "BertRouter",
     "DomainShare",
     "ExpertsRouter",
     "Explanation",
     "FeatureEffect",
+    "Head",
     "KnnRouter",
     "MatrixFactorizationRouter",
     "NearestBattle",
