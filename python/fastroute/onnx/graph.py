@@ -118,19 +118,23 @@ class _Walk:
         self.seen = _Seen()
 
     def model(self) -> None:
-        graphs = 0
+        graphs, versions = 0, 0
         for item in self._known("model", 0, self._reader.size):
             if item.number == 7:
                 graphs += 1
                 self._graph(item, 0)
+            elif item.number == 8:
+                versions += 1
             elif item.number == 14:
                 self._metadata(item)
             elif item.number == 20:
                 raise self._reader.fault("has a training graph; export it for inference")
             elif item.number == 25:
                 raise self._reader.fault("has functions of its own; inline them (onnx.inliner.inline_local_functions)")
-        if graphs != 1:
-            raise self._reader.fault(f"has {graphs} graphs; an ONNX file has one")
+        if graphs != 1 or versions == 0:
+            raise self._reader.fault(
+                f"has {graphs} graphs and {versions} sets of operators: no ONNX file, or cut short"
+            )
         self._check_sizes()
 
     def _graph(self, message: Field, depth: int) -> None:
