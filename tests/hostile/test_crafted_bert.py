@@ -206,7 +206,7 @@ def test_a_much_smaller_vocabulary_is_another_models(tmp_path: Path) -> None:
     shape = Shape(vocab=60 + 127)
     assert BertRouter.from_folder(write_model(tmp_path / "a", random_tensors(shape, labels=1), shape=shape))
     shape = Shape(vocab=60 + 128)
-    with pytest.raises(DataError, match="has ids 0 to 59, and model.onnx has embeddings for 188"):
+    with pytest.raises(DataError, match=r"has ids 0 to 59, and model\.onnx has embeddings for 188"):
         BertRouter.from_folder(write_model(tmp_path / "b", random_tensors(shape, labels=1), shape=shape))
 
 

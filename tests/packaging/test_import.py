@@ -33,6 +33,10 @@ router.route("Prove that sqrt(2) is irrational.")
 router.score(["a"] * 1000)
 fastroute.info()
 """
+ALL_CLASSES = """
+import fastroute.encoders, fastroute.routers
+fastroute.encoders.load_encoder().embed(["a"])
+"""
 
 
 def run(code: str) -> str:
@@ -41,7 +45,7 @@ def run(code: str) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize("then", ["", SEVERAL_USES], ids=["imported", "used"])
+@pytest.mark.parametrize("then", ["", SEVERAL_USES, ALL_CLASSES], ids=["imported", "used", "all classes"])
 def test_only_numpy_and_the_standard_library_are_loaded(then: str) -> None:
     loaded = json.loads(run(LOADED.format(then=then)))
     foreign = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {"fastroute", "numpy"}

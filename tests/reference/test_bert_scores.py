@@ -149,7 +149,7 @@ def test_a_prompt_without_any_token_has_logits_of_zero(tmp_path: Path) -> None:
 
 
 def test_int8_scores_do_not_depend_on_the_batch(tmp_path: Path) -> None:
-    """`quantize_dynamic` takes the range of activations over a whole batch: prompts would change each other's scores."""
+    """`quantize_dynamic` takes the range of activations over a batch: prompts would change each other's scores."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

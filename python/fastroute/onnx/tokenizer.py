@@ -7,6 +7,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from fastroute import _core
 from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ TOKENIZER_FILE: Final = "tokenizer.json"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PADDING = ("[PAD]", "<pad>")
 _PART = 128  # texts per call: Ctrl-C waits for one
+_LONG_TEXT = 16_384  # characters, some ten milliseconds
 _UNUSED_ROWS = 128  # tables are padded to a multiple of 64 or 128 rows
 
 
@@ -132,10 +134,15 @@ class TextTokenizer:
         return ids[: self.max_tokens - self.added] if truncate else ids
 
     def _encode(self, texts: Sequence[str], *, added: bool) -> list[Any]:
-        # The call for batches lets other threads run; the one for a single text holds the GIL.
+        given = [_encodable(text) for text in texts]
+        # The call for batches lets other threads run, and starts as many of its own as there are processors; the one
+        # for a text holds the GIL, which matters where a text is long.
+        alone = (len(given) == 1 or _core.num_threads() == 1) and max(map(len, given)) <= _LONG_TEXT
         try:
-            encodings: list[Any] = self._native.encode_batch_fast(
-                [_encodable(text) for text in texts], add_special_tokens=added
+            encodings: list[Any] = (
+                [self._native.encode(text, add_special_tokens=added) for text in given]
+                if alone
+                else self._native.encode_batch_fast(given, add_special_tokens=added)
             )
         except BaseException as error:
             if not _is_fault(error):
