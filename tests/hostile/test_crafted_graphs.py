@@ -14,7 +14,7 @@ from tests.reference.bert_graph import Shape, build, random_tensors
 from tests.reference.tiny_models import write_model
 
 from fastroute.errors import DataError
-from fastroute.onnx import check_graph
+from fastroute.onnx.graph import check_graph
 from fastroute.routers import BertRouter
 
 pytest.importorskip("onnxruntime", reason="needs the extra [bert]")

@@ -9,10 +9,8 @@ import numpy as np
 from fastroute.artifact import ENCODER, Artifact, write_artifact
 from fastroute.artifact.manifest import seal_manifest
 from fastroute.errors import ArtifactCorruptError, DataError, InvalidArgumentError, InvalidTypeError
-from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE, TextModel
-from fastroute.onnx.folder import read_folder, read_pooling
-from fastroute.onnx.model import POOLINGS, checked_max_tokens
-from fastroute.onnx.session import checked_device
+from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE
+from fastroute.onnx.arguments import MOST_TOKENS, POOLINGS, checked_device, checked_max_tokens
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +38,8 @@ class OnnxEncoder:
     """
 
     def __init__(self, artifact: Artifact, *, device: str = "cpu") -> None:
+        from fastroute.onnx.model import TextModel
+
         manifest, folder = artifact.manifest, artifact.path
         if manifest["kind"] != "onnx":
             raise ArtifactCorruptError(f"{folder}: encoder of kind {manifest['kind']!r}; supported here: 'onnx'")
@@ -103,6 +103,8 @@ class OnnxEncoder:
         MissingDependencyError
             ONNX Runtime or `tokenizers` is not installed, or the device needs something that is not.
         """
+        from fastroute.onnx.folder import read_folder, read_pooling
+
         if pooling not in (None, "mean", "cls"):
             raise InvalidArgumentError(f"pooling: found {pooling!r:.60}, allowed: 'mean', 'cls' or None")
         if not isinstance(normalise, bool):
@@ -236,7 +238,7 @@ def _check_settings(settings: Mapping[str, Any], folder: object) -> None:
         raise ArtifactCorruptError(f"{folder}: pooling is {settings['pooling']!r:.60}; one of {', '.join(POOLINGS)}")
     if not isinstance(settings["normalise"], bool):
         raise ArtifactCorruptError(f"{folder}: normalise is {settings['normalise']!r:.60}; true or false is needed")
-    if type(tokens) is not int or not 1 <= tokens <= 1 << 20:
-        raise ArtifactCorruptError(f"{folder}: max_tokens is {tokens!r:.60}; 1 to {1 << 20} is needed")
+    if type(tokens) is not int or not 1 <= tokens <= MOST_TOKENS:
+        raise ArtifactCorruptError(f"{folder}: max_tokens is {tokens!r:.60}; 1 to {MOST_TOKENS} is needed")
     if pad is not None and type(pad) is not int:
         raise ArtifactCorruptError(f"{folder}: pad is {pad!r:.60}; an id or null is needed")

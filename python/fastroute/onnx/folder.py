@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastroute.artifact.folder import checked_path, read_exactly
 from fastroute.errors import ArtifactError, DataError
-from fastroute.onnx.graph import GRAPH_FILE
-from fastroute.onnx.tokenizer import TOKENIZER_FILE
+from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +19,7 @@ from fastroute.onnx.wire import BYTES, VARINT, Field, WireReader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["GRAPH_FILE", "GraphFacts", "check_graph"]
-
-GRAPH_FILE: Final = "model.onnx"
+__all__ = ["GraphFacts", "check_graph"]
 
 _MAX_NESTING = 8
 _MAX_RANK = 16

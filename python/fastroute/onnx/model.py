@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
+from fastroute.errors import DataError, InvalidArgumentError
+from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE
+from fastroute.onnx.arguments import Device, checked_device, checked_prompts
 from fastroute.onnx.batching import padded, plan_batches
-from fastroute.onnx.graph import GRAPH_FILE, check_graph
-from fastroute.onnx.prompts import checked_prompts
-from fastroute.onnx.session import Device, GraphSession, checked_device, import_onnxruntime, shared_session
-from fastroute.onnx.tokenizer import TOKENIZER_FILE, TextTokenizer
+from fastroute.onnx.graph import check_graph
+from fastroute.onnx.session import GraphSession, import_onnxruntime, shared_session
+from fastroute.onnx.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["POOLINGS", "TextModel", "checked_max_tokens"]
+__all__ = ["TextModel"]
 
-POOLINGS: Final = ("mean", "cls", "graph")
 _PROBES = ("a", "a b c d")
 _WINDOW = 4096  # prompts whose ids are in memory at once
 # Tokens of a batch. On a processor activations should stay in its cache: of 512 to 8,192 tokens, 512 were the fastest
@@ -265,12 +265,3 @@ def _mean(states: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.fl
     weights = (mask / mask.sum(axis=1, keepdims=True)).astype(np.float32)
     mean: NDArray[np.float32] = np.matmul(weights[:, None, :], states)[:, 0]
     return mean
-
-
-def checked_max_tokens(value: object, argument: str = "max_tokens") -> int:
-    """Return a number of tokens, or say what was found."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise InvalidTypeError(f"{argument}: found {type(value).__name__}, allowed: an int")
-    if not 1 <= value <= 1 << 20:
-        raise InvalidArgumentError(f"{argument}: found {value!s:.40}, allowed: 1 to {1 << 20}")
-    return int(value)

@@ -9,12 +9,12 @@ import sys
 import threading
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from fastroute import _core
-from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError, MissingDependencyError
+from fastroute.errors import DataError, MissingDependencyError
 from fastroute.onnx.devices import missing_for_cuda
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["DEVICES", "Device", "GraphSession", "checked_device", "import_onnxruntime", "shared_session"]
+    from fastroute.onnx.arguments import Device
 
-Device = Literal["cpu", "cuda"]
-DEVICES: Final = ("cpu", "cuda")
+__all__ = ["GraphSession", "import_onnxruntime", "shared_session"]
+
 INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
 _PROVIDERS: dict[str, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],
@@ -36,17 +36,6 @@ _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _TELEMETRY = "ORT_DISABLE_TELEMETRY"
 _ERRORS_ALONE = 3  # severity: warnings would go to stderr
-
-
-def checked_device(device: object) -> Device:
-    """Return "cpu" or "cuda", or say what was found."""
-    if not isinstance(device, str):
-        raise InvalidTypeError(f"device: found {type(device).__name__}, allowed: 'cpu' or 'cuda'")
-    if device == "cpu":
-        return "cpu"
-    if device == "cuda":
-        return "cuda"
-    raise InvalidArgumentError(f"device: found {device!r:.60}, allowed: 'cpu' or 'cuda'")
 
 
 def import_onnxruntime(device: Device = "cpu") -> Any:

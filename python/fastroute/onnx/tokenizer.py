@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastroute import _core
 from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
@@ -13,9 +13,8 @@ from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TOKENIZER_FILE", "TextTokenizer"]
+__all__ = ["TextTokenizer"]
 
-TOKENIZER_FILE: Final = "tokenizer.json"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PADDING = ("[PAD]", "<pad>")
 _PART = 128  # texts per call: Ctrl-C waits for one

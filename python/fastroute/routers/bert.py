@@ -12,10 +12,8 @@ from fastroute.errors import (
     InvalidArgumentError,
     InvalidTypeError,
 )
-from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE, TextModel
-from fastroute.onnx.folder import read_folder
-from fastroute.onnx.model import checked_max_tokens
-from fastroute.onnx.session import checked_device
+from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE
+from fastroute.onnx.arguments import checked_device, checked_max_tokens
 from fastroute.policies import Threshold
 from fastroute.routers.base import STRONG, WEAK, BaseRouter, different_models
 from fastroute.routers.heads import Head, head_of
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fastroute.encoders import Encoder
+    from fastroute.onnx.model import TextModel
 
 __all__ = ["BertRouter"]
 
@@ -102,6 +101,9 @@ class BertRouter(BaseRouter):
         MissingDependencyError
             ONNX Runtime or `tokenizers` is not installed, or the device needs something that is not.
         """
+        from fastroute.onnx.folder import read_folder
+        from fastroute.onnx.model import TextModel
+
         wanted = checked_device(device)
         tokens = None if max_tokens is None else checked_max_tokens(max_tokens)
         given = None if head is None else head_of(head)
@@ -131,6 +133,8 @@ class BertRouter(BaseRouter):
         encoder: Encoder | str | os.PathLike[str] | None = None,
     ) -> BertRouter:
         """Make a router of a verified artifact; `fastroute.load` calls this."""
+        from fastroute.onnx.model import TextModel
+
         if encoder is not None:
             raise EncoderMismatchError(f"{artifact.path}: a bert router reads text by itself; encoder= is not allowed")
         manifest = artifact.manifest

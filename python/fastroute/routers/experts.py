@@ -11,7 +11,7 @@ from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
 from fastroute.encoders import Encoder, StaticEncoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, ArtifactVersionError, InvalidArgumentError, InvalidTypeError
-from fastroute.onnx.prompts import checked_prompts
+from fastroute.onnx.arguments import checked_prompts
 from fastroute.policies import Threshold
 from fastroute.routers.base import (
     STRONG,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastroute.errors import DataError
-from fastroute.onnx import check_graph
 from fastroute.onnx.folder import read_file
+from fastroute.onnx.graph import check_graph
 from fastroute.onnx.session import import_onnxruntime, shared_session
 
 if TYPE_CHECKING:
