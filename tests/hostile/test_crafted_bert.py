@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import helper
 from tests.reference.bert_graph import Shape, random_tensors
 from tests.reference.tiny_artifacts import TOKENS
 from tests.reference.tiny_models import model_tokenizer, write_model
@@ -208,6 +210,21 @@ def test_a_much_smaller_vocabulary_is_another_models(tmp_path: Path) -> None:
     shape = Shape(vocab=60 + 128)
     with pytest.raises(DataError, match=r"has ids 0 to 59, and model\.onnx has embeddings for 188"):
         BertRouter.from_folder(write_model(tmp_path / "b", random_tensors(shape, labels=1), shape=shape))
+
+
+def test_where_the_graph_hides_its_table_the_configuration_counts(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, random_tensors(labels=1), config={"vocab_size": 5000, "max_position_embeddings": 24})
+    model = onnx.load(folder / "model.onnx")
+    for node in model.graph.node:
+        if list(node.input) == ["embeddings.word_embeddings.weight", "input_ids"]:
+            node.input[1] = "hidden_ids"
+            break
+    model.graph.node.insert(0, helper.make_node("Add", ["input_ids", "zero"], ["hidden_ids"]))
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(DataError, match=r"ids 0 to 59, and config\.json has embeddings for 5000"):
+        BertRouter.from_folder(folder)
+    (folder / "config.json").write_text('{"vocab_size": 64, "max_position_embeddings": 24}')
+    assert 0 <= BertRouter.from_folder(folder).score("why") <= 1
 
 
 def test_what_the_caller_asks_for_is_the_callers_mistake(tmp_path: Path, files: dict[int, dict[str, bytes]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,6 +163,21 @@ def test_altered_graphs_are_refused_or_read() -> None:
         except DataError:
             refused += 1
     assert 500 < refused < 4000
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_large_graph_is_checked_in_little_memory(packed: bool) -> None:
+    """Scorecard 15: at most twice the file and 1 MiB, the file itself included."""
+    values = np.arange(1 << 20, dtype=np.int64)
+    large = helper.make_tensor("t", TensorProto.INT64, values.shape, values) if packed else None
+    graph = helper.make_graph([], "g", [], [], [large or numpy_helper.from_array(values, "t")])
+    raw = helper.make_model(graph).SerializeToString()
+    tracemalloc.start()
+    try:
+        check_graph(raw, source="large")
+        assert tracemalloc.get_traced_memory()[1] < len(raw) + (1 << 20)
+    finally:
+        tracemalloc.stop()
 
 
 def test_deep_nesting_is_no_recursion_without_end() -> None:

@@ -6,8 +6,10 @@ import importlib
 import importlib.util
 import json
 import pkgutil
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,19 @@ def test_the_public_api_is_as_written_down() -> None:
         "    python tests/packaging/public_api.py > tests/packaging/public_api.txt\n"
         "and say in CHANGELOG.md what users must do."
     )
+
+
+def test_no_extra_has_both_wheels_of_onnx_runtime() -> None:
+    """They install one package, `onnxruntime`: which of the two is there would depend on the order."""
+    wheels: dict[str, set[str]] = {}
+    for line in requires("fastroute") or []:
+        found = re.match(r"(onnxruntime(?:-gpu)?)\b(?!-).*extra == ['\"](\w+)['\"]", line)
+        if found:
+            wheels.setdefault(found[2], set()).add(found[1])
+    assert {"onnxruntime"} in wheels.values()
+    assert wheels["bert"] == {"onnxruntime"}
+    assert wheels["gpu"] == {"onnxruntime-gpu"}
+    assert all(len(names) == 1 for names in wheels.values())
 
 
 def test_every_error_is_a_fastroute_error() -> None:

@@ -126,6 +126,7 @@ class OnnxEncoder:
             made = cls(Artifact(found.path, sealed.values, sealed.sha256, files, sealed.document), device=wanted)
         except ArtifactCorruptError as error:
             raise DataError(str(error)) from error
+        made._model.check_vocabulary(found.config.get("vocab_size"))
         made._model.check_longest()
         return made
 

@@ -91,7 +91,7 @@ class TextModel:
         self._graph, self._raw_tokenizer, self._device = graph, tokenizer, device
         self._source, self._pooling, self._outputs = f"{source}/{GRAPH_FILE}", pooling, outputs
         facts = check_graph(graph, source=self._source)
-        self._alone = facts.quantised_by_batch
+        self._alone, self._rows = facts.quantised_by_batch, facts.vocabulary
         if device == "cuda" and self._alone:
             raise InvalidArgumentError(
                 f"device: found 'cuda', but {self._source} is quantised for a CPU, with operators that CUDA lacks; "
@@ -189,6 +189,17 @@ class TextModel:
                 if progress is not None:
                     progress(done, len(given))
         return found
+
+    def check_vocabulary(self, rows: object) -> None:
+        """See that the tokenizer is the model's by what `config.json` says, where the graph doesn't show its table.
+
+        Raises
+        ------
+        DataError
+            It is another model's.
+        """
+        if self._rows is None and type(rows) is int:
+            self._tokenizer.check_vocabulary(rows, "config.json")
 
     def check_longest(self) -> None:
         """Run a sequence of `max_tokens`, to see that the graph has that many positions.

@@ -35,7 +35,7 @@ _PROVIDERS: dict[str, list[Any]] = {
 _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _TELEMETRY = "ORT_DISABLE_TELEMETRY"
-_ERRORS_ALONE = 3  # severity: warnings would go to stderr
+_FATAL_ALONE = 4  # severity: warnings would go to stderr, and so would errors, which are raised anyway
 
 
 def import_onnxruntime(device: Device = "cpu") -> Any:
@@ -201,7 +201,7 @@ class GraphSession:
 
 def _options(runtime: Any, threads: int) -> Any:
     options = runtime.SessionOptions()
-    options.log_severity_level = _ERRORS_ALONE
+    options.log_severity_level = _FATAL_ALONE
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Threads that wait in a loop take the processor from the service that this is part of.

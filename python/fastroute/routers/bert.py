@@ -120,6 +120,7 @@ class BertRouter(BaseRouter):
             pad=found.pad,
             device=wanted,
         )
+        model.check_vocabulary(found.config.get("vocab_size"))
         model.check_longest()
         return cls(model, given or Head.usual(model.width), strong, weak, threshold=threshold)
 
