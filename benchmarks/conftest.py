@@ -6,6 +6,7 @@ answer against the other's. Run ``pytest benchmarks``; with ``--benchmark-disabl
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ import pytest
 import fastroute
 from fastroute import builtin
 from fastroute.artifact import ENCODER, read_artifact, safetensors
+
+# ONNX Runtime sends telemetry unless it is told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SEED = 20240626

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from tests.reference.tiny_artifacts import random_weights, write_encoder, write_router
 
 from fastroute.encoders import load_encoder
+
+# ONNX Runtime sends telemetry unless it is told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastroute import builtin
 from fastroute.artifact import ROUTER, read_artifact
 from fastroute.artifact.folder import checked_path
-from fastroute.errors import ArtifactCorruptError, InvalidTypeError, UnknownRouterError
+from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError, UnknownRouterError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ DEFAULT_ROUTER = "experts"
 ENTRY_POINTS = "fastroute.routers"
 
 _KINDS = {
+    "bert": "fastroute.routers.bert:BertRouter",
     "cascade": "fastroute.routers.cascade:CascadeRouter",
     "experts": "fastroute.routers.experts:ExpertsRouter",
     "knn": "fastroute.routers.knn:KnnRouter",
@@ -40,6 +41,7 @@ def load(
     strong: str | None = None,
     weak: str | None = None,
     encoder: Encoder | str | os.PathLike[str] | None = None,
+    device: str | None = None,
 ) -> Router:
     """Load a router.
 
@@ -52,6 +54,8 @@ def load(
         the artifact's, on which its threshold was calibrated, the threshold is .5.
     encoder
         The encoder that the router was trained with, or its name or path, for a router that doesn't carry it.
+    device
+        Where a router of a neural network runs: "cpu", the default, or "cuda". Others run in the core, on the CPU.
 
     Returns
     -------
@@ -67,8 +71,29 @@ def load(
     ArtifactError
         The artifact is missing a file, altered, newer than this fastroute, or needs another encoder.
     InvalidTypeError, InvalidArgumentError
-        An argument has a type or value that is not allowed.
+        An argument has a type or value that is not allowed; the router doesn't run on `device`.
+    MissingDependencyError
+        The router or the device needs an extra that is not installed; the message says which.
     """
+    loaded = _load(router, strong=strong, weak=weak, encoder=encoder)
+    if device is None or device == "cpu":
+        return loaded
+    if not isinstance(device, str):
+        raise InvalidTypeError(f"device: found {type(device).__name__}, allowed: 'cpu' or 'cuda'")
+    move = getattr(loaded, "to", None)
+    if move is None:
+        raise InvalidArgumentError(f"device: found {device!r:.60}, allowed for a router of kind {loaded.kind!r}: 'cpu'")
+    moved: Router = move(device)
+    return moved
+
+
+def _load(
+    router: str | os.PathLike[str] | None,
+    *,
+    strong: str | None,
+    weak: str | None,
+    encoder: Encoder | str | os.PathLike[str] | None,
+) -> Router:
     if isinstance(router, str) and router == "random":  # the one built-in router that needs no artifact
         from fastroute.routers.random import RandomRouter
 

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.reference.bert_graph import random_tensors
 from tests.reference.tiny_artifacts import MODELS, random_experts, random_weights, write_experts, write_router
+from tests.reference.tiny_models import write_model
 
 import fastroute
-from fastroute.encoders import Encoder, load_encoder
+from fastroute.encoders import Encoder, OnnxEncoder, load_encoder
 from fastroute.routers import (
+    BertRouter,
     CascadeRouter,
     ExpertsRouter,
     KnnRouter,
@@ -149,6 +152,35 @@ def loaded_cascade(folder: Path, encoder: Path) -> Router:
     return fastroute.load(folder)
 
 
+def on_onnx_runtime(folder: Path) -> Path:
+    pytest.importorskip("onnxruntime", reason="needs the extra [bert]")
+    pytest.importorskip("tokenizers", reason="needs the extra [bert]")
+    return folder.with_name("model")
+
+
+def text_model(folder: Path, **settings: object) -> OnnxEncoder:
+    return OnnxEncoder.from_folder(write_model(on_onnx_runtime(folder), random_tensors(seed=31)), **settings)  # type: ignore[arg-type]
+
+
+def saved_text_model(folder: Path) -> Encoder:
+    text_model(folder).save(folder.with_name("saved"))
+    return load_encoder(folder.with_name("saved"))
+
+
+def classifier(folder: Path, *, labels: int, quantised: bool = False) -> BertRouter:
+    model = write_model(on_onnx_runtime(folder), random_tensors(labels=labels, seed=32))
+    if quantised:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        quantize_dynamic(model / "model.onnx", model / "model.onnx", weight_type=QuantType.QInt8)
+    return BertRouter.from_folder(model, "large", "small")
+
+
+def saved_classifier(folder: Path) -> Router:
+    classifier(folder, labels=2).save(folder)
+    return fastroute.load(folder)
+
+
 MakeRouter = Callable[[Path, Path], Router]
 ROUTERS: dict[str, MakeRouter] = {
     "mf built in": lambda _, __: fastroute.load("mf"),
@@ -187,12 +219,39 @@ ROUTERS: dict[str, MakeRouter] = {
     "cascade with a third party's encoder": lambda _, __: cascade(
         fitted(LengthEncoder()), RandomRouter("large", "small")
     ),
+    "mf on ONNX Runtime": lambda folder, _: loaded_from_saved(text_model(folder), folder),
+    "experts on ONNX Runtime": lambda folder, _: saved_experts(text_model(folder), folder),
+    "bert of a folder": lambda folder, _: classifier(folder, labels=1),
+    "bert of three classes": lambda folder, _: classifier(folder, labels=3),
+    "bert loaded": lambda folder, _: saved_classifier(folder),
+    "bert in int8": lambda folder, _: classifier(folder, labels=1, quantised=True),
 }
 ENCODERS: dict[str, Callable[[Path], Encoder]] = {
     "static built in": lambda _: load_encoder(),
     "static": load_encoder,
     "third party": lambda _: LengthEncoder(),
+    "onnx": text_model,
+    "onnx, the first token": lambda folder: text_model(folder, pooling="cls", normalise=False),
+    "onnx saved": saved_text_model,
 }
+# What padding and other numbers of rows may change: matrix products of another size may add up in another order.
+TOLERANCE = 1e-5
+
+
+class Same:
+    """Whether numbers are the same: bit for bit, but for what ONNX Runtime gives."""
+
+    def __init__(self, name: str) -> None:
+        self.tolerance = TOLERANCE if "onnx" in name.lower() or "bert" in name else 0.0
+
+    def __call__(self, found: object, expected: object) -> bool:
+        a, b = np.asarray(found), np.asarray(expected)
+        return a.shape == b.shape and bool(np.abs(a - b).max(initial=0) <= self.tolerance)
+
+
+@pytest.fixture
+def same(request: pytest.FixtureRequest) -> Same:
+    return Same(request.node.callspec.id)
 
 
 @pytest.fixture(scope="module", params=ROUTERS, ids=ROUTERS)
@@ -203,5 +262,8 @@ def router(
 
 
 @pytest.fixture(scope="module", params=ENCODERS, ids=ENCODERS)
-def encoder(request: pytest.FixtureRequest, tiny_encoder_folder: Path) -> Encoder:
-    return ENCODERS[request.param](tiny_encoder_folder)
+def encoder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Path
+) -> Encoder:
+    static = request.param == "static"
+    return ENCODERS[request.param](tiny_encoder_folder if static else tmp_path_factory.mktemp("encoder") / "it")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from fastroute.encoders import Encoder
+
+Same = Callable[[object, object], bool]
 
 PROMPTS = ["prove that the sum is 2", "", "why", "\u4e2d \U0001f600", "a\ud800b", "the " * 3000, "x" * 5000, "[MASK]"]
 
@@ -30,13 +33,13 @@ def test_embeddings_are_ready_to_score(encoder: Encoder) -> None:
         assert np.isfinite(embedded).all()
 
 
-def test_embeddings_are_the_same_every_time_and_in_any_batch(encoder: Encoder) -> None:
+def test_embeddings_are_the_same_every_time_and_in_any_batch(encoder: Encoder, same: Same) -> None:
     embedded = encoder.embed(PROMPTS)
     np.testing.assert_array_equal(encoder.embed(PROMPTS), embedded)
-    np.testing.assert_array_equal(encoder.embed(PROMPTS[::-1]), embedded[::-1])
-    np.testing.assert_array_equal(encoder.embed(PROMPTS * 30), np.tile(embedded, (30, 1)))
+    assert same(encoder.embed(PROMPTS[::-1]), embedded[::-1])
+    assert same(encoder.embed(PROMPTS * 30), np.tile(embedded, (30, 1)))
     for prompt, row in zip(PROMPTS, embedded, strict=True):
-        np.testing.assert_array_equal(encoder.embed([prompt])[0], row)
+        assert same(encoder.embed([prompt])[0], row)
     assert len(np.unique(embedded, axis=0)) > 3
 
 

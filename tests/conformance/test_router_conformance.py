@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import fastroute
 from fastroute import Decision
 from fastroute.errors import ArtifactError, InvalidArgumentError, InvalidTypeError
 from fastroute.routers import Router
+
+Same = Callable[[object, object], bool]
 
 PROMPTS = [
     "prove that the sum is sqrt 2",
@@ -49,13 +52,13 @@ def test_one_prompt_gives_a_float(router: Router) -> None:
         assert 0 <= score <= 1
 
 
-def test_a_batch_gives_an_array_in_order(router: Router) -> None:
+def test_a_batch_gives_an_array_in_order(router: Router, same: Same) -> None:
     scores = router.score(PROMPTS)
     assert isinstance(scores, np.ndarray)
     assert scores.dtype == np.float32
     assert scores.shape == (len(PROMPTS),)
-    np.testing.assert_array_equal(scores, np.array([router.score(prompt) for prompt in PROMPTS], np.float32))
-    np.testing.assert_array_equal(router.score(PROMPTS[::-1]), scores[::-1])
+    assert same(scores, np.array([router.score(prompt) for prompt in PROMPTS], np.float32))
+    assert same(router.score(PROMPTS[::-1]), scores[::-1])
     assert len(set(scores.tolist())) > 3  # or the order would not show
 
 
@@ -67,9 +70,9 @@ def test_no_prompts_give_no_scores(router: Router) -> None:
     assert router.route([]) == []
 
 
-def test_equal_prompts_have_equal_scores(router: Router) -> None:
+def test_equal_prompts_have_equal_scores(router: Router, same: Same) -> None:
     scores = router.score(PROMPTS * 50).reshape(50, -1)
-    np.testing.assert_array_equal(scores, np.tile(scores[0], (50, 1)))
+    assert same(scores, np.tile(scores[0], (50, 1)))
 
 
 def test_scores_are_the_callers_own(router: Router) -> None:
@@ -79,7 +82,7 @@ def test_scores_are_the_callers_own(router: Router) -> None:
     np.testing.assert_array_equal(router.score(PROMPTS), kept)
 
 
-def test_decisions_say_why(router: Router) -> None:
+def test_decisions_say_why(router: Router, same: Same) -> None:
     decisions = router.route(PROMPTS, threshold=0.25)
     assert isinstance(decisions, list)
     for prompt, decision in zip(PROMPTS, decisions, strict=True):
@@ -88,8 +91,9 @@ def test_decisions_say_why(router: Router) -> None:
         if hasattr(router, "score_at"):  # stops where the threshold lets it: on the score's side
             score = router.score_at(prompt, 0.25)
             assert (score >= 0.25) == (model == router.strong)
-        assert decision == Decision(model, score, 0.25, router.kind, router.artifact)
-        assert decision == router.route(prompt, threshold=0.25)
+        assert router.route(prompt, threshold=0.25) == Decision(model, score, 0.25, router.kind, router.artifact)
+        assert same(decision.score, score)
+        assert dataclasses.replace(decision, score=score) == router.route(prompt, threshold=0.25)
         assert type(decision.score) is float
         with pytest.raises(dataclasses.FrozenInstanceError):
             decision.model = "other"  # type: ignore[misc]
@@ -121,7 +125,8 @@ def test_thresholds_outside_0_to_1(router: Router, bad: float) -> None:
 
 @pytest.mark.parametrize("bad", [None, 5, b"a", {"a": 1}, {"a"}, [5], ["a", None]])
 def test_what_is_no_prompt(router: Router, bad: object) -> None:
-    if not isinstance(router.encoder, fastroute.encoders.StaticEncoder):
+    own = isinstance(router.encoder, (fastroute.encoders.StaticEncoder, fastroute.encoders.OnnxEncoder))
+    if not own and router.kind != "bert":
         pytest.skip("a third party's encoder has errors of its own")
     for call in (router.score, router.route):
         with pytest.raises(InvalidTypeError, match=r"^prompts(\[\d\])?: found "):
@@ -153,7 +158,7 @@ def test_saving_over_something_else_is_refused(router: Router, tmp_path: Path) -
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes.txt"]
 
 
-def test_several_threads_may_use_it(router: Router) -> None:
+def test_several_threads_may_use_it(router: Router, same: Same) -> None:
     expected = router.score(PROMPTS)
     decisions = router.route(PROMPTS)
 
@@ -161,7 +166,7 @@ def test_several_threads_may_use_it(router: Router) -> None:
         alone = [router.score(prompt) for prompt in PROMPTS]
         return (
             np.array_equal(router.score(PROMPTS), expected)
-            and np.array_equal(np.array(alone, np.float32), expected)
+            and same(np.array(alone, np.float32), expected)
             and router.route(PROMPTS) == decisions
         )
 

@@ -6,8 +6,10 @@ import importlib
 import importlib.util
 import json
 import pkgutil
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,10 @@ router.route("Prove that sqrt(2) is irrational.")
 router.score(["a"] * 1000)
 fastroute.info()
 """
+ALL_CLASSES = """
+import fastroute.encoders, fastroute.routers
+fastroute.encoders.load_encoder().embed(["a"])
+"""
 
 
 def run(code: str) -> str:
@@ -41,13 +47,13 @@ def run(code: str) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize("then", ["", SEVERAL_USES], ids=["imported", "used"])
+@pytest.mark.parametrize("then", ["", SEVERAL_USES, ALL_CLASSES], ids=["imported", "used", "all classes"])
 def test_only_numpy_and_the_standard_library_are_loaded(then: str) -> None:
     loaded = json.loads(run(LOADED.format(then=then)))
     foreign = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {"fastroute", "numpy"}
     assert foreign == set()
     assert "fastroute._core" in loaded
-    for part in ("training", "cli", "batch"):
+    for part in ("training", "cli", "batch", "onnx.model"):
         assert f"fastroute.{part}" not in loaded
 
 
@@ -84,6 +90,19 @@ def test_the_public_api_is_as_written_down() -> None:
         "    python tests/packaging/public_api.py > tests/packaging/public_api.txt\n"
         "and say in CHANGELOG.md what users must do."
     )
+
+
+def test_no_extra_has_both_wheels_of_onnx_runtime() -> None:
+    """They install one package, `onnxruntime`: which of the two is there would depend on the order."""
+    wheels: dict[str, set[str]] = {}
+    for line in requires("fastroute") or []:
+        found = re.match(r"(onnxruntime(?:-gpu)?)\b(?!-).*extra == ['\"](\w+)['\"]", line)
+        if found:
+            wheels.setdefault(found[2], set()).add(found[1])
+    assert {"onnxruntime"} in wheels.values()
+    assert wheels["bert"] == {"onnxruntime"}
+    assert wheels["gpu"] == {"onnxruntime-gpu"}
+    assert all(len(names) == 1 for names in wheels.values())
 
 
 def test_every_error_is_a_fastroute_error() -> None:

@@ -99,7 +99,7 @@ def test_unknown_inputs_are_refused(folder):
 
 def test_a_file_that_is_no_graph_is_refused(folder):
     (folder / "model.onnx").write_bytes(b"not a graph")
-    with pytest.raises(DataError, match=r"model\.onnx: ONNX Runtime can't load it"):
+    with pytest.raises(DataError, match=r"model\.onnx: .*no ONNX file"):
         distill(folder, dims=4)
 
 
@@ -107,5 +107,5 @@ def test_a_graph_that_is_too_small_for_the_vocabulary_is_refused(folder, tiny_be
     (folder / "tokenizer.json").unlink()
     (folder / "vocab.txt").write_text("\n".join([*tiny_bert.TOKENS, "extra"]), encoding="utf-8")
     _write_graph(folder / "model.onnx")
-    with pytest.raises(DataError, match="running the graph failed"):
+    with pytest.raises(DataError, match=r"vocab\.txt: 13 tokens, but .*model\.onnx has embeddings for 12"):
         distill(folder, dims=4)

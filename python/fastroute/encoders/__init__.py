@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fastroute.encoders.loading import load_encoder
+from fastroute.encoders.onnx import OnnxEncoder
 from fastroute.encoders.protocol import Encoder
-from fastroute.encoders.static import StaticEncoder, load_encoder
+from fastroute.encoders.static import StaticEncoder
 
-__all__ = ["Encoder", "StaticEncoder", "load_encoder"]
+__all__ = ["Encoder", "OnnxEncoder", "StaticEncoder", "load_encoder"]

@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastroute import _core, builtin
-from fastroute.artifact import ENCODER, Artifact, read_artifact, read_manifest, safetensors
-from fastroute.artifact.folder import checked_path
+from fastroute.artifact import ENCODER, Artifact, read_manifest, safetensors
 from fastroute.encoders.wordpiece import parse_tokenizer
-from fastroute.errors import ArtifactCorruptError, DataError, InvalidArgumentError, InvalidTypeError
+from fastroute.errors import ArtifactCorruptError, DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_ENCODER", "TABLE_FILE", "TOKENIZER_FILE", "StaticEncoder", "load_encoder"]
+__all__ = ["DEFAULT_ENCODER", "TABLE_FILE", "TOKENIZER_FILE", "StaticEncoder"]
 
 DEFAULT_ENCODER = "static-minilm-l6"
 TABLE_FILE = "encoder.safetensors"
@@ -121,19 +119,3 @@ def is_builtin(artifact: Artifact) -> bool:
     """Whether this very encoder ships with the package."""
     folder = builtin.find_encoder(str(artifact.manifest["name"]))
     return folder is not None and read_manifest(folder, format=ENCODER).sha256 == artifact.sha256
-
-
-def load_encoder(encoder: str | os.PathLike[str] = DEFAULT_ENCODER) -> StaticEncoder:
-    """Load an encoder by built-in name or by path.
-
-    Raises
-    ------
-    ArtifactError
-        It is not there, or not sound.
-    InvalidTypeError
-        `encoder` is no str or path.
-    """
-    if not isinstance(encoder, str) and not hasattr(encoder, "__fspath__"):
-        raise InvalidTypeError(f"encoder: found {type(encoder).__name__}, allowed: a name or a path")
-    found = builtin.find_encoder(encoder) if isinstance(encoder, str) else None
-    return StaticEncoder(read_artifact(found or checked_path(encoder, "encoder"), format=ENCODER))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastroute.routers.bert import BertRouter
 from fastroute.routers.cascade import CascadeRouter
 from fastroute.routers.experts import ExpertsRouter
 from fastroute.routers.explanation import (
@@ -14,6 +15,7 @@ from fastroute.routers.explanation import (
     NearestPrompt,
     NeighbourExplanation,
 )
+from fastroute.routers.heads import Head
 from fastroute.routers.knn import KnnRouter
 from fastroute.routers.matrix_factorization import MatrixFactorizationRouter
 from fastroute.routers.protocol import Router
@@ -22,12 +24,14 @@ from fastroute.routers.similarity_weighted import SimilarityWeightedRouter
 
 __all__ = [
     "BattleExplanation",
+    "BertRouter",
     "CascadeExplanation",
     "CascadeRouter",
     "DomainShare",
     "ExpertsRouter",
     "Explanation",
     "FeatureEffect",
+    "Head",
     "KnnRouter",
     "MatrixFactorizationRouter",
     "NearestBattle",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 from fastroute import builtin
 from fastroute.artifact import ENCODER, Artifact, bundled, read_artifact, safetensors
-from fastroute.encoders import Encoder, StaticEncoder, load_encoder
+from fastroute.encoders import Encoder, OnnxEncoder, StaticEncoder, load_encoder
+from fastroute.encoders.loading import encoder_from
 from fastroute.errors import (
     ArtifactCorruptError,
     EncoderMismatchError,
@@ -35,6 +36,7 @@ __all__ = [
     "STRONG",
     "WEAK",
     "BaseRouter",
+    "different_models",
     "encoder_of",
     "encoder_reference",
     "model_index",
@@ -214,6 +216,16 @@ def model_index(models: Sequence[str], name: object, argument: str) -> int:
     )
 
 
+def different_models(strong: object, weak: object) -> tuple[str, str]:
+    """Return two models for a router that knows none by itself, or say what was found."""
+    for argument, model in (("strong", strong), ("weak", weak)):
+        if not isinstance(model, str):
+            raise InvalidTypeError(f"{argument}: found {type(model).__name__}, allowed: the name of a model")
+    if strong == weak:
+        raise InvalidArgumentError(f"strong, weak: found {strong!r} for both, allowed: two models")
+    return str(strong), str(weak)
+
+
 def untrained() -> InvalidArgumentError:
     """Say that a router has not been trained."""
     return InvalidArgumentError("router: it is not trained yet; call fit, or fastroute.load a trained one")
@@ -283,7 +295,7 @@ def encoder_reference(encoder: Encoder | None) -> tuple[dict[str, Any] | None, d
     """Return what a manifest says of the encoder, and the files to bundle."""
     if encoder is None:
         return None, {}
-    files = dict(encoder.files()) if isinstance(encoder, StaticEncoder) else {}
+    files = dict(encoder.files()) if isinstance(encoder, (StaticEncoder, OnnxEncoder)) else {}
     return {"name": encoder.name, "sha256": encoder.sha256, "bundled": bool(files)}, files
 
 
@@ -311,7 +323,7 @@ def encoder_of(artifact: Artifact, given: Encoder | str | os.PathLike[str] | Non
             raise InvalidTypeError(f"encoder: found {type(given).__name__}, allowed: an Encoder, a name or a path")
         encoder = given
     elif reference.get("bundled") is True:
-        encoder = StaticEncoder(bundled(artifact, format=ENCODER))
+        encoder = encoder_from(bundled(artifact, format=ENCODER))
     else:
         folder = builtin.find_encoder(name)
         if folder is None:
@@ -319,7 +331,7 @@ def encoder_of(artifact: Artifact, given: Encoder | str | os.PathLike[str] | Non
                 f"{artifact.path}: was trained with encoder {name!r} (sha256 {sha256}), which is neither bundled nor "
                 f"built in ({', '.join(builtin.encoders())}); give it as encoder="
             )
-        encoder = StaticEncoder(read_artifact(folder, format=ENCODER))
+        encoder = encoder_from(read_artifact(folder, format=ENCODER))
     if encoder.sha256 != sha256:
         raise EncoderMismatchError(
             f"{artifact.path}: was trained with encoder {name!r} (sha256 {sha256}), found {encoder.name!r} "

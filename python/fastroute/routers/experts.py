@@ -11,6 +11,7 @@ from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
 from fastroute.encoders import Encoder, StaticEncoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, ArtifactVersionError, InvalidArgumentError, InvalidTypeError
+from fastroute.onnx.arguments import checked_prompts
 from fastroute.policies import Threshold
 from fastroute.routers.base import (
     STRONG,
@@ -444,7 +445,7 @@ class ExpertsRouter(BaseRouter):
         """Call the core for prompts that another encoder embeds."""
         if isinstance(prompts, str):
             return float(of([prompts], self._encoder.embed([prompts]))[0])
-        given = prompts if isinstance(prompts, (list, tuple)) else list(prompts)  # read twice
+        given = checked_prompts(prompts)  # read twice
         return of(given, self._encoder.embed(given))
 
     def _take(self, fitted: ExpertsFit) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from fastroute.artifact import ROUTER, Artifact, write_artifact
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
-from fastroute.routers.base import STRONG, WEAK, BaseRouter, threshold_of
+from fastroute.routers.base import STRONG, WEAK, BaseRouter, different_models, threshold_of
 
 if TYPE_CHECKING:
     import os
@@ -45,11 +45,7 @@ class RandomRouter(BaseRouter):
     kind: ClassVar[str] = "random"
 
     def __init__(self, strong: str = STRONG, weak: str = WEAK, *, seed: int = 0) -> None:
-        for argument, model in (("strong", strong), ("weak", weak)):
-            if not isinstance(model, str):
-                raise InvalidTypeError(f"{argument}: found {type(model).__name__}, allowed: the name of a model")
-        if strong == weak:
-            raise InvalidArgumentError(f"strong, weak: found {strong!r} for both, allowed: two models")
+        self._strong, self._weak = different_models(strong, weak)
         try:
             self._seed = operator.index(seed)
         except TypeError:
@@ -57,7 +53,6 @@ class RandomRouter(BaseRouter):
         if not 0 <= self._seed < _SEEDS:
             raise InvalidArgumentError(f"seed: found {self._seed}, allowed: 0 to 2**63 - 1")
         self._key = self._seed.to_bytes(8, "little")
-        self._strong, self._weak = strong, weak
         self._threshold = Threshold(0.5)
         self._artifact = ""
         self._encoder = None

@@ -17,8 +17,9 @@ import numpy as np
 
 from fastroute.encoders.wordpiece import WordPieceVocabulary, read_wordpiece
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
+from fastroute.onnx.folder import graph_path, read_pooling
 from fastroute.training.bert_forward import BertEncoder, model_type
-from fastroute.training.onnx_forward import OnnxEncoder
+from fastroute.training.onnx_forward import GraphForward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +120,7 @@ def distill(
 
 def _distill(folder: Path, dims: int | None, max_tokens: int, progress: Progress | None) -> StaticTable:
     vocabulary = read_wordpiece(folder)
-    pooling = _read_pooling(folder)
+    pooling = read_pooling(folder)
     encoder, model_file = _open_encoder(folder)
     if encoder.vocab_size is not None and encoder.vocab_size < len(vocabulary.tokens):
         raise DataError(
@@ -199,32 +200,15 @@ def quantize_rows(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArr
 
 def _open_encoder(folder: Path) -> tuple[_Encoder, Path]:
     weights = folder / "model.safetensors"
-    graphs = [path for path in (folder / "model.onnx", folder / "onnx" / "model.onnx") if path.is_file()]
+    graph = graph_path(folder)
     has_bert = weights.is_file() and (folder / "config.json").is_file()
-    if has_bert and not (graphs and model_type(folder / "config.json") != "bert"):
+    if has_bert and not (graph and model_type(folder / "config.json") != "bert"):
         return BertEncoder(folder), weights
-    if graphs:
-        return OnnxEncoder(graphs[0]), graphs[0]
+    if graph is not None:
+        return GraphForward(folder, graph), graph
     raise DataError(
         f"{folder}: no encoder in it; config.json with model.safetensors, or model.onnx, or onnx/model.onnx is needed"
     )
-
-
-def _read_pooling(folder: Path) -> str:
-    path = folder / "1_Pooling" / "config.json"
-    if not path.is_file():
-        return "mean"
-    try:
-        raw = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path}: not a JSON file: {error}") from error
-    if not isinstance(raw, dict):
-        raise DataError(f"{path}: holds {type(raw).__name__}; a JSON object is needed")
-    modes = sorted(key for key, on in raw.items() if key.startswith("pooling_mode_") and on is True)
-    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-    if len(modes) != 1 or modes[0] not in known:
-        raise DataError(f"{path}: the pooling modes that are on are {modes}; one of {sorted(known)} is supported")
-    return known[modes[0]]
 
 
 def _encode_vocabulary(
