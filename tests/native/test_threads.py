@@ -100,5 +100,5 @@ def test_other_threads_run_during_native_work(
     finally:
         stop.set()
         counter.join()
-    assert seconds > 0.04
+    assert seconds > 20 * sys.getswitchinterval()  # long enough for others to get a turn
     assert best > 0.25 * alone
