@@ -69,10 +69,12 @@ void in_slices(size_t count, size_t slice, const Body& body) {
   }
 }
 
-// The same 64 items a thread at a time, for work of milliseconds an item.
+// Items of milliseconds each that are worked on between two looks at signals: a pass of 64 for each thread.
+inline size_t passes_at_once() { return 64 * num_threads(); }
+
 template <class Body>
 void in_slices(size_t count, const Body& body) {
-  in_slices(count, 64 * num_threads(), body);
+  in_slices(count, passes_at_once(), body);
 }
 
 // A whole number from `least` up, as Python's int or what stands for one; no bool.

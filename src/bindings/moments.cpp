@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bindings/arguments.h"
+#include "bindings/index_scorers.h"
 #include "routing/battle_moments.h"
 #include "runtime/error.h"
 #include "runtime/thread_pool.h"
@@ -13,9 +14,8 @@
 namespace fastroute::bindings {
 namespace {
 
-constexpr size_t kSlice = 256;  // prompts for each thread: those that are escalated share passes
-
-size_t extent(const py::array& array, int axis) { return static_cast<size_t>(array.shape(axis)); }
+// Prompts at a time: those that are escalated share passes.
+size_t slice() { return 256 * num_threads(); }
 
 std::shared_ptr<BattleMoments> make_moments(py::handle cells, py::handle means, py::handle factors) {
   const auto cell = array_of<uint16_t>(cells, "cells", 1);
@@ -74,55 +74,23 @@ Near near_of(py::handle threshold, py::handle band) {
   return {number_of(threshold, "threshold"), number_of(band, "band")};
 }
 
-// one(text) for a str, many(texts, count, out) for others.
-template <class One, class Many>
-py::object for_prompts(py::handle prompts, const One& one, const Many& many) {
-  if (PyUnicode_Check(prompts.ptr())) {
-    std::string storage;
-    const std::string_view text = utf8_of(prompts, storage);
-    const auto result = [&] {
-      const py::gil_scoped_release release;
-      return static_cast<double>(one(text));
-    }();
-    return py::float_(result);
-  }
-  const Prompts batch(prompts);
-  py::array_t<float> out(static_cast<py::ssize_t>(batch.texts().size()));
-  float* values = out.mutable_data();
-  if (batch.texts().empty()) many(nullptr, 0, values);  // other arguments are checked all the same
-  in_slices(batch.texts().size(), kSlice * num_threads(),
-            [&](size_t begin, size_t count) { many(batch.texts().data() + begin, count, values + begin); });
-  return out;
-}
-
-// many(rows, first, count, out) for embeddings.
-template <class Many>
-py::array_t<float> for_embeddings(py::handle embeddings, size_t dim, const Many& many) {
-  const auto rows = embeddings_of(embeddings, dim);
-  py::array_t<float> out(rows.shape(0));
-  float* values = out.mutable_data();
-  if (rows.shape(0) == 0) many(nullptr, 0, 0, values);
-  in_slices(extent(rows, 0), kSlice * num_threads(),
-            [&](size_t begin, size_t count) { many(rows.data() + begin * dim, begin, count, values + begin); });
-  return out;
-}
-
 py::object approximate(const SimilarityWeighted& scorer, py::handle prompts) {
   return for_prompts(
-      prompts, [&](std::string_view text) { return scorer.approximate(text); },
+      prompts, slice(), [&](std::string_view text) { return scorer.approximate(text); },
       [&](const std::string_view* texts, size_t count, float* out) { scorer.approximate_batch(texts, count, out); });
 }
 
 py::array_t<float> approximate_embeddings(const SimilarityWeighted& scorer, py::handle embeddings) {
-  return for_embeddings(embeddings, scorer.dim(), [&](const float* rows, size_t first, size_t count, float* out) {
-    scorer.approximate_embeddings(rows, first, count, out);
-  });
+  return for_embeddings(embeddings, scorer.dim(), slice(),
+                        [&](const float* rows, size_t first, size_t count, float* out) {
+                          scorer.approximate_embeddings(rows, first, count, out);
+                        });
 }
 
 py::object score_near(const SimilarityWeighted& scorer, py::handle prompts, py::handle threshold, py::handle band) {
   const Near near = near_of(threshold, band);
   return for_prompts(
-      prompts, [&](std::string_view text) { return scorer.score_near(text, near); },
+      prompts, slice(), [&](std::string_view text) { return scorer.score_near(text, near); },
       [&](const std::string_view* texts, size_t count, float* out) {
         scorer.score_batch_near(texts, count, near, out);
       });
@@ -131,9 +99,10 @@ py::object score_near(const SimilarityWeighted& scorer, py::handle prompts, py::
 py::array_t<float> score_embeddings_near(const SimilarityWeighted& scorer, py::handle embeddings, py::handle threshold,
                                          py::handle band) {
   const Near near = near_of(threshold, band);
-  return for_embeddings(embeddings, scorer.dim(), [&](const float* rows, size_t first, size_t count, float* out) {
-    scorer.score_embeddings_near(rows, first, count, near, out);
-  });
+  return for_embeddings(embeddings, scorer.dim(), slice(),
+                        [&](const float* rows, size_t first, size_t count, float* out) {
+                          scorer.score_embeddings_near(rows, first, count, near, out);
+                        });
 }
 
 }  // namespace

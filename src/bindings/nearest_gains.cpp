@@ -32,15 +32,6 @@ py::array_t<double> columns_of(const std::vector<LocalGain>& found) {
   return out;
 }
 
-py::array_t<double> explain_embeddings(const NearestGains& scorer, py::handle embeddings) {
-  const auto rows = embeddings_of(embeddings, scorer.dim());
-  std::vector<LocalGain> found(extent(rows, 0));
-  in_slices(found.size(), [&](size_t begin, size_t n) {
-    scorer.explain_embeddings(rows.data() + begin * scorer.dim(), begin, n, found.data() + begin);
-  });
-  return columns_of(found);
-}
-
 py::array_t<double> explain_neighbours(const NearestGains& scorer, py::handle ids, py::handle similarities) {
   const GivenNeighbours given(ids, similarities);
   std::vector<LocalGain> found(given.count);
@@ -61,7 +52,6 @@ void bind_nearest_gains(py::module_& module) {
       .def("score", &score<NearestGains>, py::arg("prompts"))
       .def("score_embeddings", &score_embeddings<NearestGains>, py::arg("embeddings"))
       .def("score_neighbours", &score_neighbours<NearestGains>, py::arg("ids"), py::arg("similarities"))
-      .def("explain_embeddings", &explain_embeddings, py::arg("embeddings"))
       .def("explain_neighbours", &explain_neighbours, py::arg("ids"), py::arg("similarities"))
       .def_property_readonly("dim", &NearestGains::dim)
       .def_property_readonly("mean_gain", &NearestGains::mean_gain)

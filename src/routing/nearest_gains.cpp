@@ -119,14 +119,6 @@ void NearestGains::score_embeddings(const float* rows, size_t first, size_t coun
   search(count, read, [out](size_t i, const LocalGain& gain) { out[i] = score_of(gain); });
 }
 
-void NearestGains::explain_embeddings(const float* rows, size_t first, size_t count, LocalGain* out) const {
-  const auto read = [&](size_t i, size_t n, GainWorkspace& workspace) {
-    index_->read_queries(rows + i * dim(), first + i, n, workspace.queries);
-    return rows + i * dim();
-  };
-  search(count, read, [out](size_t i, const LocalGain& gain) { out[i] = gain; });
-}
-
 template <class Write>
 void NearestGains::weigh_given(const Neighbours& all, size_t first, size_t count, const Write& write) const {
   parallel_for(count, kPerTask, [&](size_t begin, size_t end) {

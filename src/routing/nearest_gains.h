@@ -64,7 +64,6 @@ class NearestGains {
   // `rows` is count x dim(), the first one called number `first` in messages. Throws InvalidArgument that names a row
   // with a NaN or Inf; `out` is then unspecified.
   void score_embeddings(const float* rows, size_t first, size_t count, float* out) const;
-  void explain_embeddings(const float* rows, size_t first, size_t count, LocalGain* out) const;
 
   // Scores from the neighbours of count queries, `all.k` of each, one after the other; bit for bit the score of the
   // embedding where they are its nearest rows. Throws as require_neighbours() does; `out` is then unspecified.

@@ -60,8 +60,11 @@ long long check_nearest_gains() {
   const NearestGains scorer(index, gains, nullptr, rule);
   CHECK(scorer.dim() == 2 && scorer.size() == 3 && std::abs(scorer.mean_gain() - 0.5 / 3) < 1e-15);
   const float queries[3][2] = {{1, 0}, {0, 0}, {-1, -1}};
+  int64_t near[6];
+  float near_similarities[6];
+  NearestSearch(*index).find(queries[0], 0, 3, 2, near, near_similarities);
   LocalGain found[3];
-  scorer.explain_embeddings(queries[0], 0, 3, found);
+  scorer.explain_neighbours({near, near_similarities, 2}, 0, 3, found);
   // Two neighbours of weight 1: (1 + .5 + 1 * mean) / 3, and off their mean by .25 each.
   CHECK(std::abs(found[0].gain - (1.5 + 0.5 / 3) / 3) < 1e-12 && found[0].guarded == found[0].gain);
   CHECK(std::abs(found[0].error - 0.5 / 3) < 1e-12);

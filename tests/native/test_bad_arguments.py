@@ -502,7 +502,6 @@ def test_native_gains(router: MatrixFactorizationRouter) -> None:
     scorer = made()
     check(scorer.score, prompts(), named("prompts"), TYPE)
     check(scorer.score_embeddings, EMBEDDINGS, named("embeddings"), ARGUMENT)
-    check(scorer.explain_embeddings, EMBEDDINGS, named("embeddings"), ARGUMENT)
     ids, similarities = np.zeros((3, DIM), np.int64), floats()
     others = [case for case in EMBEDDINGS if case[0] != "dtype i8"]
     check(lambda bad: scorer.score_neighbours(bad, similarities), others, named("ids"), ARGUMENT)

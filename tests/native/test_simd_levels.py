@@ -58,7 +58,8 @@ HASHES = """
     scorer = fastroute._core.NearestGains(index, gains, router.encoder.native, **options)
     options = {"strong": 0, "weak": 2, "base": 100.0, "normalised": True, "neighbours": 40, "shrinkage": 1.0}
     near = fastroute._core.SimilarityWeighted(index, router._counts, router.encoder.native, **options)
-    found = *index.nearest(rows, 50), scorer.score(texts[::50]), scorer.explain_embeddings(rows), near.score(words)
+    nearest = index.nearest(rows, 50)
+    found = *nearest, scorer.score(texts[::50]), scorer.explain_neighbours(*nearest), near.score(words)
     assert float(found[4].std()) > 0
     assert float(found[2].std()) > 0
     print(*(hashlib.sha256(values.tobytes()).hexdigest() for values in found))

@@ -47,7 +47,7 @@ def check(
         reference.estimate(gains[each].tolist(), near.tolist(), mean, rule)
         for each, near in zip(ids, similarities, strict=True)
     ]
-    scores, explained = scorer.score_embeddings(queries), scorer.explain_embeddings(queries)
+    scores, explained = scorer.score_embeddings(queries), scorer.explain_neighbours(*index.nearest(queries, neighbours))
     assert scores.dtype == np.float32
     assert explained.shape == (len(queries), 3)
     np.testing.assert_allclose(explained, np.array(expected), rtol=1e-5, atol=2e-5)
@@ -78,20 +78,22 @@ def test_random_gains(seed: int, rule: reference.Rule) -> None:
 def test_a_prompt_like_nothing_gets_the_mean() -> None:
     rows = np.eye(4, dtype=np.float32)
     gains = np.array([1, 1, 0, -1], np.float32)
-    scorer = scorer_of(index_of(rows, fine=True), gains, RULES[0], 2)
+    index = index_of(rows, fine=True)
+    scorer = scorer_of(index, gains, RULES[0], 2)
     queries = np.array([[0, 0, 0, 0], [-1, -1, -1, -1]], np.float32)
-    np.testing.assert_array_equal(scorer.explain_embeddings(queries), [[0.25, 0, 0.25]] * 2)
+    np.testing.assert_array_equal(scorer.explain_neighbours(*index.nearest(queries, 2)), [[0.25, 0, 0.25]] * 2)
     np.testing.assert_array_equal(scorer.score_embeddings(queries), np.float32([0.625] * 2))
 
 
 def test_a_single_neighbour_needs_no_guard() -> None:
     rows = np.eye(2, dtype=np.float32)
     gains = np.array([1, -1], np.float32)
+    index = index_of(rows, fine=True)
     for guard, guarded in ((0.0, 1.0), (1e-300, 0.0), (1.0, 0.0)):
-        scorer = scorer_of(index_of(rows, fine=True), gains, reference.Rule(1.0, 0.0, guard), 1)
-        assert scorer.explain_embeddings(rows[:1]).tolist() == [[1.0, math.inf, guarded]]
-    far = scorer_of(index_of(rows, fine=True), gains, reference.Rule(1e30, 0.0, 1.0), 2)
-    assert far.explain_embeddings(rows[:1])[0, 1] == math.inf
+        scorer = scorer_of(index, gains, reference.Rule(1.0, 0.0, guard), 1)
+        assert scorer.explain_neighbours(*index.nearest(rows[:1], 1)).tolist() == [[1.0, math.inf, guarded]]
+    far = scorer_of(index, gains, reference.Rule(1e30, 0.0, 1.0), 2)
+    assert far.explain_neighbours(*index.nearest(rows[:1], 2))[0, 1] == math.inf
 
 
 def test_the_guard_is_continuous() -> None:
@@ -101,8 +103,9 @@ def test_the_guard_is_continuous() -> None:
     gains = rng.choice([-1, 0, 1], 400, p=[0.1, 0.5, 0.4]).astype(np.float32)
     index = index_of(rows, fine=True)
     guards = np.linspace(0, 5, 201)
+    near = index.nearest(rows[:50], 20)
     found = np.stack(
-        [scorer_of(index, gains, reference.Rule(10.0, 2.0, g), 20).explain_embeddings(rows[:50]) for g in guards]
+        [scorer_of(index, gains, reference.Rule(10.0, 2.0, g), 20).explain_neighbours(*near) for g in guards]
     )
     away = np.abs(found[:, :, 2] - gains.astype(np.float64).mean())
     assert (np.diff(away, axis=0) <= 1e-12).all()
@@ -133,7 +136,7 @@ def test_same_bits_alone_and_in_any_batch(threads: Callable[[int], None]) -> Non
         np.testing.assert_array_equal(scorer.score_embeddings(queries), alone)
         np.testing.assert_array_equal(scorer.score_neighbours(*found), alone)
     assert scorer.score_embeddings(queries[:0]).shape == (0,)
-    assert scorer.explain_embeddings(queries[:0]).shape == (0, 3)
+    assert scorer.explain_neighbours(*(each[:0] for each in found)).shape == (0, 3)
     assert scorer.score_neighbours(found[0][:0], found[1][:0]).shape == (0,)
 
 

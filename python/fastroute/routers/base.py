@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 from fastroute import builtin
-from fastroute.artifact import ENCODER, Artifact, bundled, read_artifact, safetensors
+from fastroute.artifact import ENCODER, ROUTER, Artifact, bundled, read_artifact, safetensors, write_artifact
 from fastroute.encoders import Encoder, OnnxEncoder, StaticEncoder, load_encoder
 from fastroute.encoders.loading import encoder_from
 from fastroute.errors import (
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fastroute.training.battles import Prompted
+
+    Contents = tuple[dict[str, Any], dict[str, bytes]]
 
 __all__ = [
     "KEPT",
@@ -164,6 +166,30 @@ class BaseRouter(ABC):
         other._artifact = ""
         other._manifest = {**self._manifest, "threshold": other.threshold, "calibration": dict(calibration or {})}
         return other
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write the router to a folder, whole or not at all, and return its SHA-256.
+
+        An artifact that is already there is replaced. The encoder is bundled unless it is a built-in one.
+
+        Raises
+        ------
+        ArtifactError
+            `path` holds something else, or can't be written; then it is as it was.
+        """
+        members, files = self._contents()
+        manifest = {"kind": self.kind, "name": self.kind, **members, **self._manifest}
+        self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
+        return self._artifact
+
+    def _contents(self) -> Contents:
+        """Members of the manifest that the router itself knows, and files."""
+        raise NotImplementedError
+
+    def _with_encoder(self, members: Mapping[str, Any], files: Mapping[str, bytes]) -> Contents:
+        """Add what an artifact says of the encoder, and its files where they are to be bundled."""
+        reference, bundled_files = encoder_reference(self._encoder)
+        return {**members, "encoder": reference}, {**bundled_files, **files}
 
     def _complete(self) -> None:
         """Check the pair and build the native side."""

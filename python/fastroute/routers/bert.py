@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from fastroute.artifact import ROUTER, Artifact, write_artifact
 from fastroute.errors import (
     ArtifactCorruptError,
     DataError,
@@ -26,8 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from fastroute.artifact import Artifact
     from fastroute.encoders import Encoder
     from fastroute.onnx.model import TextModel
+    from fastroute.routers.base import Contents
 
 __all__ = ["BertRouter"]
 
@@ -256,29 +257,15 @@ class BertRouter(BaseRouter):
             raise InvalidTypeError(f"prompt: found {type(prompt).__name__}, allowed: str")
         return self._model.tokenizer.bare_ids(prompt, truncate=truncate)
 
-    def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the router to a folder, whole or not at all, and return its SHA-256.
-
-        An artifact that is already there is replaced.
-
-        Raises
-        ------
-        ArtifactError
-            `path` holds something else, or can't be written; then it is as it was.
-        """
-        manifest = {
-            "kind": self.kind,
-            "name": self.kind,
+    def _contents(self) -> Contents:
+        members = {
             "strong": self._strong,
             "weak": self._weak,
             "head": self._head.manifest(),
             "max_tokens": self.max_tokens,
             "pad": self._model.tokenizer.pad,
-            **self._manifest,
         }
-        files = {GRAPH_FILE: self._model.graph, TOKENIZER_FILE: self._model.tokenizer_file}
-        self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
-        return self._artifact
+        return members, {GRAPH_FILE: self._model.graph, TOKENIZER_FILE: self._model.tokenizer_file}
 
     def _complete(self) -> None:
         different_models(self._strong, self._weak)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, overload
 
 from fastroute.encoders import StaticEncoder
-from fastroute.errors import EncoderMismatchError, InvalidArgumentError
+from fastroute.errors import EncoderMismatchError
 from fastroute.policies import Threshold
-from fastroute.routers.base import BaseRouter, model_index, untrained
+from fastroute.routers.base import BaseRouter, different_models, model_index, untrained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +70,9 @@ class EmbeddingRouter(BaseRouter):
         InvalidTypeError
             `prompts` is neither a str nor an iterable of str; the first bad index is named.
         """
-        scorer = self._ready()
+        scorer = self._scorer
+        if scorer is None:
+            raise untrained()
         if self._encoder is None or isinstance(self._encoder, StaticEncoder):
             return scorer.score(prompts)
         if isinstance(prompts, str):
@@ -129,8 +131,7 @@ class EmbeddingRouter(BaseRouter):
         """Places of the pair among the models, once it and the encoder fit a router of `dim` dimensions."""
         strong = model_index(self.models_, self._strong, "strong")
         weak = model_index(self.models_, self._weak, "weak")
-        if strong == weak:
-            raise InvalidArgumentError(f"strong, weak: found {self._strong!r} for both, allowed: two models")
+        different_models(self._strong, self._weak)
         if self._encoder is not None and self._encoder.dim != dim:
             raise EncoderMismatchError(
                 f"encoder: {self._encoder.name!r} gives {self._encoder.dim} dimensions, the router has {dim}"

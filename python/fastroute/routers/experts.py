@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 import numpy as np
 
 from fastroute import _core
-from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
+from fastroute.artifact import Artifact, safetensors
 from fastroute.encoders import Encoder, StaticEncoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, ArtifactVersionError, InvalidArgumentError, InvalidTypeError
@@ -18,7 +18,6 @@ from fastroute.routers.base import (
     WEAK,
     BaseRouter,
     encoder_of,
-    encoder_reference,
     model_index,
     names_of,
     untrained,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fastroute.routers.base import Contents
     from fastroute.training.comparisons import Plan
     from fastroute.training.experts import ExpertsFit, GoldLabels
     from fastroute.training.progress import Progress
@@ -405,21 +405,9 @@ class ExpertsRouter(BaseRouter):
         other._check_pair()
         return other
 
-    def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the router to a folder, whole or not at all, and return its SHA-256.
-
-        An artifact that is already there is replaced. The encoder is bundled unless it is a built-in one.
-
-        Raises
-        ------
-        ArtifactError
-            `path` holds something else, or can't be written; then it is as it was.
-        """
+    def _contents(self) -> Contents:
         self._trained()
-        reference, files = encoder_reference(self._encoder)
-        manifest = {
-            "kind": self.kind,
-            "name": self.kind,
+        members = {
             "strong": self._strong,
             "weak": self._weak,
             "strong_models": list(self.strong_models_),
@@ -427,15 +415,11 @@ class ExpertsRouter(BaseRouter):
             "domains": list(self.domains_),
             "gold": list(self.gold_),
             "surface_version": _core.SURFACE_VERSION,
-            "encoder": reference,
-            **self._manifest,
         }
         weights: dict[str, NDArray[Any]] = {name: self.parameters_[name] for name in _TENSORS}
         if self.gold_:
             weights[_GOLD_KEYS] = self._gold_keys
-        files[_WEIGHTS_FILE] = safetensors.encode(weights)
-        self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
-        return self._artifact
+        return self._with_encoder(members, {_WEIGHTS_FILE: safetensors.encode(weights)})
 
     @property
     def _reads_text(self) -> bool:

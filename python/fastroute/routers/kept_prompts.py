@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastroute.artifact import safetensors
+from fastroute.artifact import Artifact, safetensors
 from fastroute.errors import ArtifactCorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["KeptPrompts"]
+__all__ = ["KeptPrompts", "keep_of"]
+
+
+def keep_of(artifact: Artifact, allowed: Sequence[str]) -> str | None:
+    """Read what an artifact keeps for explanations: one of these, or nothing where there are none."""
+    keep = artifact.manifest.get("kept")
+    if (keep not in allowed) if allowed else (keep is not None):
+        raise ArtifactCorruptError(f"{artifact.path}: kept is {keep!r}, which its files don't bear out")
+    return None if keep is None else str(keep)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,26 +9,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fastroute import _core
-from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
+from fastroute.artifact import Artifact, safetensors
 from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, FastrouteError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
 from fastroute.routers.arguments import real_number, seed_in_range, seed_of, whole_number
-from fastroute.routers.base import STRONG, WEAK, encoder_of, encoder_reference, model_index, names_of, untrained
+from fastroute.routers.base import STRONG, WEAK, encoder_of, model_index, names_of, untrained
 from fastroute.routers.embedding import EmbeddingRouter
 from fastroute.routers.explanation import NearestPrompt, NeighbourExplanation
-from fastroute.routers.kept_prompts import KeptPrompts
+from fastroute.routers.kept_prompts import KeptPrompts, keep_of
 from fastroute.routers.neighbour_search import (
     IVF_FILE,
-    SEARCHES,
-    FaissSearch,
     InvertedLists,
     SearchedScorer,
     build_lists,
-    faiss_or_none,
+    checked_search,
     read_lists,
     search_of,
+    searched,
 )
 from fastroute.routers.scored_prompts import INDEX_FILE, ScoredPrompts, read_scored_prompts
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fastroute.routers.base import Contents
     from fastroute.training.comparisons.plan import Plan
     from fastroute.training.progress import Progress
 
@@ -107,9 +107,7 @@ class KnnRouter(EmbeddingRouter):
         seed: int = 0,
     ) -> None:
         self._settings = _checked(neighbours=neighbours, base=base, shrinkage=shrinkage, guard=guard)
-        if search not in SEARCHES:
-            raise InvalidArgumentError(f"search: found {search!r}, allowed: {', '.join(SEARCHES)}")
-        self._search = search
+        self._search = checked_search(search)
         self._seed = seed_in_range(seed)
         self._strong, self._weak = strong, weak
         self._encoder: Encoder | None = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
@@ -385,21 +383,9 @@ class KnnRouter(EmbeddingRouter):
             nearest=nearest,
         )
 
-    def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the router to a folder, whole or not at all, and return its SHA-256.
-
-        An artifact that is already there is replaced. The encoder is bundled unless it is a built-in one.
-
-        Raises
-        ------
-        ArtifactError
-            `path` holds something else, or can't be written; then it is as it was.
-        """
+    def _contents(self) -> Contents:
         scored = self._indexed()
-        reference, files = encoder_reference(self._encoder)
-        manifest = {
-            "kind": self.kind,
-            "name": self.kind,
+        members = {
             "models": list(self.models_),
             "strong": self._strong,
             "weak": self._weak,
@@ -408,16 +394,13 @@ class KnnRouter(EmbeddingRouter):
             "seed": self._seed,
             "kept": self._keep,
             **({} if self._lists is None else {"ivf": self._lists.member()}),
-            "encoder": reference,
-            **self._manifest,
         }
-        files[INDEX_FILE] = scored.encoded()
+        files = {INDEX_FILE: scored.encoded()}
         if self._kept is not None:
             files[PROMPTS_FILE] = safetensors.encode(self._kept.tensors())
         if self._lists is not None:
             files[IVF_FILE] = self._lists.encoded()
-        self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
-        return self._artifact
+        return self._with_encoder(members, files)
 
     def _complete(self) -> None:
         """Build the native side for the pair, on the prompts that both models were scored on."""
@@ -436,10 +419,8 @@ class KnnRouter(EmbeddingRouter):
         self._pair_index = scored.index if whole else scored.take(self._pair_rows)
         gains = scored.gains(*places)[self._pair_rows]
         self._native = _core.NearestGains(self._pair_index, gains, self._native_encoder, **self._settings)
-        self._scorer = self._native
-        if self._lists is not None and faiss_or_none() is not None:
-            search = FaissSearch(self._pair_index, self._lists.take(self._pair_rows))
-            self._scorer = SearchedScorer(self._native, search, self.neighbours, self._encoder)
+        lists = None if self._lists is None else self._lists.take(self._pair_rows)
+        self._scorer = searched(self._native, self._pair_index, lists, self.neighbours, self._encoder)
 
     def _weights(self, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
         weights: NDArray[np.float64] = self._settings["base"] ** (similarities - similarities[:, :1])
@@ -486,10 +467,8 @@ def _halving(scores: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
 
 
 def _read_kept(artifact: Artifact, count: int) -> tuple[str | None, KeptPrompts | None]:
-    keep = artifact.manifest.get("kept")
     there = PROMPTS_FILE in artifact.files
-    if keep not in (KEEP if there else (None,)):
-        raise ArtifactCorruptError(f"{artifact.path}: kept is {keep!r}, which its files don't bear out")
+    keep = keep_of(artifact, KEEP if there else ())
     if not there:
         return None, None
     source = str(artifact.path / PROMPTS_FILE)

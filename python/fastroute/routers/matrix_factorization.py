@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fastroute import _core
-from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
+from fastroute.artifact import Artifact, safetensors
 from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import InvalidArgumentError
@@ -16,7 +16,6 @@ from fastroute.routers.base import (
     STRONG,
     WEAK,
     encoder_of,
-    encoder_reference,
     model_index,
     names_of,
     training_rows,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fastroute.routers.base import Contents
     from fastroute.training.battles import Battles
     from fastroute.training.progress import Progress
     from fastroute.training.scores import Scores
@@ -257,31 +257,11 @@ class MatrixFactorizationRouter(EmbeddingRouter):
             return ratings
         return model.logits(self._encoder.embed(prompts))
 
-    def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the router to a folder, whole or not at all, and return its SHA-256.
-
-        An artifact that is already there is replaced. The encoder is bundled unless it is a built-in one.
-
-        Raises
-        ------
-        ArtifactError
-            `path` holds something else, or can't be written; then it is as it was.
-        """
+    def _contents(self) -> Contents:
         self._trained()
-        reference, files = encoder_reference(self._encoder)
-        manifest = {
-            "kind": self.kind,
-            "name": self.kind,
-            "models": list(self.models_),
-            "strong": self._strong,
-            "weak": self._weak,
-            "encoder": reference,
-            **self._manifest,
-        }
+        members = {"models": list(self.models_), "strong": self._strong, "weak": self._weak}
         weights = {name: getattr(self, f"{name}_") for name in _TENSORS}
-        files[_WEIGHTS_FILE] = safetensors.encode(weights)
-        self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
-        return self._artifact
+        return self._with_encoder(members, {_WEIGHTS_FILE: safetensors.encode(weights)})
 
     def _complete(self) -> None:
         """Build the native side for the weights and the pair."""

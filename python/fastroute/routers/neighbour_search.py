@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Protocol, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -32,9 +32,11 @@ __all__ = [
     "InvertedLists",
     "SearchedScorer",
     "build_lists",
+    "checked_search",
     "faiss_or_none",
     "read_lists",
     "search_of",
+    "searched",
 ]
 
 SEARCHES: Final = ("auto", "exact", "ivf")
@@ -118,6 +120,9 @@ class NativeScorer(Protocol):
         """Score prompts whose neighbours are these."""
 
 
+Native = TypeVar("Native", bound=NativeScorer)
+
+
 class SearchedScorer:
     """Scores by the neighbours that a search finds, in place of the native scan."""
 
@@ -147,6 +152,15 @@ class SearchedScorer:
         return self._search.nearest(embeddings, k)
 
 
+def searched(
+    native: Native, index: _core.SimilarityIndex, lists: InvertedLists | None, neighbours: int, encoder: Encoder | None
+) -> Native | SearchedScorer:
+    """Let a search through lists find a router's neighbours, where there are lists and FAISS."""
+    if lists is None or faiss_or_none() is None:
+        return native
+    return SearchedScorer(native, FaissSearch(index, lists), neighbours, encoder)
+
+
 def faiss_or_none() -> Any:
     """Return FAISS where it is installed."""
     try:
@@ -168,6 +182,13 @@ def _one_thread() -> None:
     import faiss
 
     faiss.omp_set_num_threads(1)
+
+
+def checked_search(search: object) -> str:
+    """Return how neighbours are to be found, or say what was found instead."""
+    if not isinstance(search, str) or search not in SEARCHES:
+        raise InvalidArgumentError(f"search: found {search!r}, allowed: {', '.join(SEARCHES)}")
+    return search
 
 
 def search_of(artifact: Artifact) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
-from fastroute.artifact import ROUTER, Artifact, write_artifact
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
 from fastroute.routers.base import STRONG, WEAK, BaseRouter, different_models, threshold_of
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fastroute.artifact import Artifact
     from fastroute.encoders import Encoder
+    from fastroute.routers.base import Contents
 
 __all__ = ["RandomRouter"]
 
@@ -124,19 +125,9 @@ class RandomRouter(BaseRouter):
                 raise InvalidTypeError(f"prompts[{index}]: found {type(prompt).__name__}, allowed: a str")
         return np.fromiter((self._hashed(prompt) for prompt in given), np.float32, len(given))
 
-    def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the router to a folder, whole or not at all, and return its SHA-256."""
-        manifest = {
-            "kind": self.kind,
-            "name": self.kind,
-            "strong": self._strong,
-            "weak": self._weak,
-            "seed": self._seed,
-            "threshold": self.threshold,
-            **self._manifest,
-        }
-        self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files={})
-        return self._artifact
+    def _contents(self) -> Contents:
+        members = {"strong": self._strong, "weak": self._weak, "seed": self._seed, "threshold": self.threshold}
+        return members, {}
 
     def _hashed(self, prompt: str) -> float:
         digest = hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=3, key=self._key).digest()

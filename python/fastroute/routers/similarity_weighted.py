@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 import numpy as np
 
 from fastroute import _core
-from fastroute.artifact import ROUTER, Artifact, write_artifact
 from fastroute.encoders import Encoder, load_encoder
 from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
@@ -18,7 +17,6 @@ from fastroute.routers.base import (
     STRONG,
     WEAK,
     encoder_of,
-    encoder_reference,
     model_index,
     names_of,
     training_rows,
@@ -47,16 +45,16 @@ from fastroute.routers.elo_settings import EloSettings
 from fastroute.routers.embedding import EmbeddingRouter
 from fastroute.routers.explanation import BattleExplanation, NearestBattle
 from fastroute.routers.kept_battles import BATTLES_FILE, KeptBattles, join_kept_battles, keep_battles, read_battles
+from fastroute.routers.kept_prompts import keep_of
 from fastroute.routers.neighbour_search import (
     IVF_FILE,
-    SEARCHES,
-    FaissSearch,
     InvertedLists,
     SearchedScorer,
     build_lists,
-    faiss_or_none,
+    checked_search,
     read_lists,
     search_of,
+    searched,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +63,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fastroute.artifact import Artifact
+    from fastroute.routers.base import Contents
     from fastroute.training.battles import Battles
     from fastroute.training.progress import Progress
 
@@ -154,8 +154,6 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         self._settings = EloSettings(
             tiers=tiers, base=base, normaliser=normaliser, compat=compat, neighbours=neighbours, shrinkage=shrinkage
         )
-        if search not in SEARCHES:
-            raise InvalidArgumentError(f"search: found {search!r}, allowed: {', '.join(SEARCHES)}")
         if moments and (self._settings.normalised or neighbours):
             raise InvalidArgumentError(
                 f"moments: found {moments} with normaliser {normaliser!r} and neighbours {neighbours}, allowed: 0; the "
@@ -174,7 +172,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         self._rank = whole_number("moments", moments, least=0, most=MOST_RANK)
         self._band: ErrorBand | None = None
         self._approximate = False
-        self._search = search
+        self._search = checked_search(search)
         self._lists: InvertedLists | None = None
         self._scorer = None
         self._elo: _core.SimilarityWeighted | None = None
@@ -377,9 +375,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         except InvalidArgumentError as error:
             raise ArtifactCorruptError(f"{artifact.path}: {error}") from error
         router._kept = read_battles(artifact, prompts=len(index), models=len(router.models_))
-        router._keep = artifact.manifest.get("kept")
-        if router._keep not in ((None,) if router._kept is None else KEEP):
-            raise ArtifactCorruptError(f"{artifact.path}: kept is {router._keep!r}, which its files don't bear out")
+        router._keep = keep_of(artifact, () if router._kept is None else KEEP)
         router._moments = read_moments(artifact, dim=router._trained()[0].dim)
         router._rank = 0 if router._moments is None else router._moments.rank
         router._band, router._approximate = ErrorBand.of_artifact(artifact), False
@@ -553,21 +549,9 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         strong, weak = (self.tiers_[self.models_.index(model)] for model in (self._strong, self._weak))
         return np.where(self.tiers_ == strong, 1, 0) + np.where(self.tiers_ == weak, 2, 0)
 
-    def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the router to a folder, whole or not at all, and return its SHA-256.
-
-        An artifact that is already there is replaced. The encoder is bundled unless it is a built-in one.
-
-        Raises
-        ------
-        ArtifactError
-            `path` holds something else, or can't be written; then it is as it was.
-        """
+    def _contents(self) -> Contents:
         index = self._stored()
-        reference, files = encoder_reference(self._encoder)
-        manifest = {
-            "kind": self.kind,
-            "name": self.kind,
+        members = {
             "models": list(self.models_),
             "tiers": self.tiers_.tolist(),
             "ratings": self.ratings_.tolist(),
@@ -579,18 +563,15 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             "kept": self._keep,
             **({} if self._lists is None else {"ivf": self._lists.member()}),
             **({} if self._band is None else {"moments": self._band.member()}),
-            "encoder": reference,
-            **self._manifest,
         }
-        files[INDEX_FILE] = index.encoded()
+        files = {INDEX_FILE: index.encoded()}
         if self._kept is not None:
             files[BATTLES_FILE] = self._kept.encoded()
         if self._moments is not None:
             files[MOMENTS_FILE] = encoded_moments(self._moments)
         if self._lists is not None:
             files[IVF_FILE] = self._lists.encoded()
-        self._artifact = write_artifact(path, format=ROUTER, manifest=manifest, files=files)
-        return self._artifact
+        return self._with_encoder(members, files)
 
     def _battles(self, battles: object, outcomes: object) -> Battles:
         from fastroute.training.battles import Battles
@@ -630,7 +611,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
         """Build the native side for the pair."""
         index, counts = self._trained()
         strong, weak = self._pair(index.dim)
-        self._scorer = self._elo = _core.SimilarityWeighted(
+        self._elo = _core.SimilarityWeighted(
             index,
             counts,
             self._native_encoder,
@@ -642,9 +623,7 @@ class SimilarityWeightedRouter(EmbeddingRouter):
             shrinkage=self._settings.shrinkage,
             moments=self._moments,
         )
-        if self._lists is not None and faiss_or_none() is not None:
-            search = FaissSearch(index, self._lists)
-            self._scorer = SearchedScorer(self._elo, search, self._settings.neighbours, self._encoder)
+        self._scorer = searched(self._elo, index, self._lists, self._settings.neighbours, self._encoder)
 
     def _measure(self) -> None:
         """See how far the moments are off for the pair."""
