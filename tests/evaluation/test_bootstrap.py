@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -110,3 +112,21 @@ def test_mmlu_takes_less_than_ten_seconds() -> None:
         start = time.process_time()
         resample(outcomes, [router], resamples=2000)
         assert time.process_time() - start < 10
+
+
+def test_it_does_without_scipy() -> None:
+    """The extra [eval] has numba and no SciPy, which numba's linear algebra would ask for."""
+    script = """
+import sys
+sys.modules["scipy"] = None
+import numpy as np
+from fastroute.evaluation import bootstrap
+from fastroute.evaluation.metrics import Outcomes
+weak, strong = np.array([0.0, 1, 0, 1]), np.array([1.0, 1, 0, 1])
+drawn = bootstrap.resample(
+    Outcomes.of(weak, strong), [bootstrap.Scored(np.arange(4.0), None, 0.0)], resamples=20, seed=0
+)
+assert drawn.metric("apgr").shape == (20, 1)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -162,7 +162,7 @@ def measure_counts(counts: Any, ranking: Any, columns: Any, settings: Any, resul
     count, gain, cost = np.empty(n + 1), np.empty(n + 1), np.empty(n + 1)
     for row in range(len(counts)):
         drawn, out = counts[row], metrics[row]
-        base, cheap, dear = np.dot(drawn, weak), np.dot(drawn, weak_dollars), np.dot(drawn, strong_dollars)
+        base, cheap, dear = _total(drawn, weak), _total(drawn, weak_dollars), _total(drawn, strong_dollars)
         cuts = _cut(drawn, ranking, (gains, extras), (count, gain, cost))
         gap = gain[cuts - 1]
         best = base + gap
@@ -195,6 +195,15 @@ def measure_counts(counts: Any, ranking: Any, columns: Any, settings: Any, resul
             out[12], out[13], out[15] = sent / n, (base + won) / n, paid / n + own
             if better:
                 out[14] = won / gap
+
+
+@njit(cache=False)
+def _total(drawn: Any, values: Any) -> float:
+    """Sum values as often as they were drawn; numba's np.dot would need SciPy."""
+    total = 0.0
+    for i in range(len(drawn)):
+        total += drawn[i] * values[i]
+    return total
 
 
 @njit(cache=False)
