@@ -40,6 +40,7 @@ AT_LOADING = {
     "batch": {"artifact", "errors", "policies"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "onnx", "tables"},
+    "exporting": {"errors", "onnx"},
     "augmentation": {"artifact", "batch", "errors"},
     "calibration": {"batch", "errors", "policies", "routers", "tables"},  # routers for the bounds of a cascade
     "contamination": {"artifact", "batch", "encoders", "errors"},
