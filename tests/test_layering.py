@@ -39,7 +39,7 @@ AT_LOADING = {
     "loading": {"artifact", "builtin", "errors"},
     "batch": {"artifact", "errors", "policies"},
     "tables": {"errors"},
-    "training": {"_core", "artifact", "encoders", "errors", "onnx", "tables"},
+    "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
     "exporting": {"errors", "onnx"},
     "augmentation": {"artifact", "batch", "errors"},
     "calibration": {"batch", "errors", "policies", "routers", "tables"},  # routers for the bounds of a cascade
@@ -56,7 +56,8 @@ LATER = {
     "loading": {"encoders", "routers"},
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
-    "training": {"evaluation"},  # for figures on held-out prompts
+    # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into
+    "training": {"evaluation", "routers"},
     "cli": {
         "artifact",
         "augmentation",

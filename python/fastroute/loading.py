@@ -55,7 +55,8 @@ def load(
     encoder
         The encoder that the router was trained with, or its name or path, for a router that doesn't carry it.
     device
-        Where a router of a neural network runs: "cpu", the default, or "cuda". Others run in the core, on the CPU.
+        Where a neural network runs, be it the router or its encoder: "cpu", the default, or "cuda". Others run in the
+        core, on the CPU.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ModelFolder", "graph_path", "read_file", "read_folder", "read_pooling"]
+__all__ = ["ModelFolder", "graph_path", "positions_of", "read_file", "read_folder", "read_pooling"]
 
 _MAX_BYTES = 2 * 1024**3  # what protobuf and a manifest allow
 _MAX_SETTINGS = 1024**2
@@ -133,14 +133,17 @@ def _longest(folder: Path, config: Mapping[str, Any]) -> int:
     stated = _settings(folder, "sentence_bert_config.json").get("max_seq_length")
     if type(stated) is int and stated > 0:
         return stated
-    positions = [
-        config.get("max_position_embeddings"),
-        _settings(folder, "tokenizer_config.json").get("model_max_length"),
-    ]
+    stated = _settings(folder, "tokenizer_config.json").get("model_max_length")
+    return min([_USUAL_TOKENS, *(each for each in (positions_of(config), stated) if type(each) is int and each > 0)])
+
+
+def positions_of(config: Mapping[str, Any]) -> int | None:
+    """How many tokens a model has positions for, by its `config.json`; None where that says nothing."""
+    positions = config.get("max_position_embeddings")
+    if type(positions) is not int:
+        return None
     # RoBERTa counts its positions from the id of padding on.
-    if type(positions[0]) is int and config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        positions[0] -= 2
-    return min([_USUAL_TOKENS, *(each for each in positions if type(each) is int and each > 0)])
+    return positions - 2 if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet") else positions
 
 
 def _settings(folder: Path, name: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from fastroute.errors import (
     InvalidTypeError,
     UnknownModelError,
 )
+from fastroute.onnx.arguments import checked_device
 from fastroute.policies import Decision, Policy, Threshold
 
 if TYPE_CHECKING:
@@ -165,6 +166,58 @@ class BaseRouter(ABC):
         other._threshold = Threshold(threshold)
         other._artifact = ""
         other._manifest = {**self._manifest, "threshold": other.threshold, "calibration": dict(calibration or {})}
+        return other
+
+    def to(self, device: str) -> Self:
+        """Return this router with its encoder on a device; itself where it is there.
+
+        Parameters
+        ----------
+        device
+            "cpu", or "cuda" for a router whose encoder is a network.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            No device, or none that the router runs on; or the encoder's graph is quantised for a CPU.
+        MissingDependencyError
+            What the device needs is not installed; the message says what.
+        """
+        wanted = checked_device(device)
+        move = getattr(self._encoder, "to", None)
+        if move is None:
+            if wanted == "cpu":
+                return self
+            raise InvalidArgumentError(
+                f"device: found {device!r}, allowed for this router of kind {self.kind!r}: 'cpu'"
+            )
+        self.score([])  # or it says that it has not been trained
+        moved = move(wanted)
+        if moved is self._encoder:
+            return self
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._encoder = moved
+        other._complete()
+        return other
+
+    def with_record(
+        self, *, training: Mapping[str, Any] | None = None, metrics: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Return a router whose artifact says more of how it was made; what it says already stays.
+
+        Parameters
+        ----------
+        training, metrics
+            Members to add, or to put in the place of those of the same name: JSON values.
+        """
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._artifact = ""
+        added = {"training": training, "metrics": metrics}
+        other._manifest = self._manifest | {
+            name: {**self._manifest.get(name, {}), **members} for name, members in added.items() if members
+        }
         return other
 
     def save(self, path: str | os.PathLike[str]) -> str:

@@ -134,6 +134,8 @@ class ExpertsRouter(BaseRouter):
         domain_column: str | None = None,
         clusters: int | None = None,
         score_range: tuple[float, float] = (0.0, 1.0),
+        embed: Callable[[Sequence[str]], NDArray[np.float32]] | None = None,
+        unseen: Callable[[tuple[str, ...]], NDArray[np.bool_]] | None = None,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> ExpertsRouter:
@@ -164,6 +166,11 @@ class ExpertsRouter(BaseRouter):
             nothing names domains.
         score_range
             The worst and the best score of `outcomes`.
+        embed
+            Gives the encoder's embeddings instead of it, such as from a cache: float32 (n, dim) of n prompts.
+        unseen
+            Tells for keys of prompts which of them the encoder was not trained on; where it was trained on these data,
+            the figures are to be of those alone.
         provenance
             What the artifact is to say of its training: data with hashes and licences, the command.
         progress
@@ -204,13 +211,14 @@ class ExpertsRouter(BaseRouter):
         labels = gold_labels(gold)
         fitted = fit_experts(
             sources.tasks,
-            self._encoder.embed,
+            embed or self._encoder.embed,
             pair=(self._strong, self._weak),
             plan=chosen,
             clusters=clusters,
             chat_prompts=sources.chat_prompts,
             gold=labels,
             seed=self._seed,
+            unseen=unseen,
             progress=progress,
         )
         self._take(fitted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastroute.cli.parsing import Parser, add_command
-from fastroute.cli.train import experts, knn, mf, sw_ranking
+from fastroute.cli.train import bert, experts, knn, mf, sw_ranking
 
 if TYPE_CHECKING:
     import argparse
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from fastroute.cli.parsing import Subparsers
 
 # By the name on the command line, in the order of the help text.
-KINDS = {"experts": experts, "knn": knn, "mf": mf, "sw_ranking": sw_ranking}
+KINDS = {"bert": bert, "experts": experts, "knn": knn, "mf": mf, "sw_ranking": sw_ranking}
 
 _EXAMPLES = """
 fastroute train experts --outcomes graded.csv --strong my-large --weak my-small -o my-router
 fastroute train mf --preferences preferences.parquet --outcomes outcomes.parquet -o my-mf
 fastroute train sw_ranking --preferences votes.jsonl --strong my-large --weak my-small -o my-ranking
 fastroute train knn --outcomes graded.csv --strong my-large --weak my-small -o my-neighbours
+fastroute train bert --model all-MiniLM-L6-v2/ --outcomes graded.csv --strong my-large --weak my-small -o my-bert
 fastroute route --router my-router 'What is 2 + 2?'
 """
 

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastroute.cli.parsing import positive_number, printable, whole_number
+from fastroute.cli.parsing import positive_number, whole_number
+from fastroute.cli.train.held_out_table import held_out_table
 from fastroute.cli.train.recorded import recorded
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from fastroute.cli.parsing import Subparsers
 
@@ -39,8 +39,6 @@ fastroute train experts --outcomes outcomes.parquet --judge-scores judge_scores.
     --preferences preferences.parquet --plan open-data --gold mmlu=RouteLLM/routellm/evals --gold-size 1500 -o gold
 """
 
-_LEFT = 2  # columns of text
-_NAMED = 3  # tasks that were left out
 _PACKAGES = ("fastroute", "numpy", "scikit-learn", "scipy")
 
 
@@ -117,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         "judge_scores": JUDGE_SCORE_COLUMNS,
         "preferences": PREFERENCE_COLUMNS,
     }
-    tables = {
+    tables: dict[str, Any] = {
         name: None if getattr(args, name) is None else read_table(getattr(args, name), wanted)
         for name, wanted in columns.items()
     }
@@ -138,44 +136,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(metrics, indent=2))
     else:
-        print(_as_text(metrics), file=sys.stderr)
+        print(held_out_table(metrics), file=sys.stderr)
     print(f"{args.output}: threshold {router.threshold:.4f}, sha256 {sha256}", file=sys.stderr)
     return 0
-
-
-def _as_text(metrics: Mapping[str, Any]) -> str:
-    """Lay the figures on held-out prompts out as a table."""
-    lines = [("task", "domain", "prompts", "weak", "strong", "APGR, held out")]
-    for task in (*metrics["tasks"], *metrics["gold"]):
-        domain = task["domain"] if "acts_on" not in task else f"gold, acts on {task['acts_on']:.0%}"
-        numbers = f"{task['prompts']:,}", f"{task['weak']:.3f}", f"{task['strong']:.3f}"
-        lines.append((printable(task["task"]), printable(domain), *numbers, _apgr(task)))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join(
-            cell.ljust(width) if column < _LEFT else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    mean = metrics["held_out_apgr"]
-    table.append(
-        f"mean APGR of the tasks {'-' if mean is None else f'{mean:.3f}'} (random: 0.5); "
-        f"the domain is recognised for {metrics['domain_accuracy']:.0%} of held-out prompts"
-    )
-    left_out = metrics["tasks_left_out"]
-    if left_out:
-        more = f" and {len(left_out) - _NAMED:,} more (--json lists them)" if len(left_out) > _NAMED else ""
-        table.append(f"tasks left out: {printable(', '.join(left_out[:_NAMED]))}{more}")
-    return "\n".join(table)
-
-
-def _apgr(task: Mapping[str, Any]) -> str:
-    if task["apgr"] is None:
-        return "- (nothing can be gained)"
-    if task["apgr_low"] is None:
-        return f"{task['apgr']:.3f} [too few]"
-    return f"{task['apgr']:.3f} [{task['apgr_low']:.3f}, {task['apgr_high']:.3f}]"
 
 
 def _provenance(args: argparse.Namespace) -> dict[str, Any]:

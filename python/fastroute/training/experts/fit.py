@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fastroute.training.progress import Progress
 
     Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+    Unseen = Callable[[tuple[str, ...]], NDArray[np.bool_]]
 
 __all__ = ["TOGETHER", "ExpertsFit", "fit_experts"]
 
@@ -108,6 +109,7 @@ def fit_experts(
     chat_prompts: Mapping[str, str] | None = None,
     gold: Sequence[GoldLabels] = (),
     seed: int = 0,
+    unseen: Unseen | None = None,
     progress: Progress | None = None,
 ) -> ExpertsFit:
     """Fit the experts of a pair of models.
@@ -131,6 +133,9 @@ def fit_experts(
         Labels of the pair itself, a gold expert each.
     seed
         Of folds, draws and clusters. Same input, seed and versions, same bits on one machine.
+    unseen
+        Keys of prompts to which of them the encoder was not trained on; all of them where None. The figures are of
+        those alone.
     progress
         Called with (fits done, fits in all).
 
@@ -151,7 +156,9 @@ def fit_experts(
         if clusters is None and len(comparisons) == 1 and not plan.domains and not chat_prompts:
             clusters = 0
         training = _training(comparisons, embed, plan, clusters, chat_prompts or {}, seed)
-        fitted = _fit(training, comparisons, embed, pair, gold, progress)
+        keys = training.rows.keys
+        counted = np.ones(len(keys), np.bool_) if unseen is None else unseen(keys)
+        fitted = _fit(training, comparisons, embed, pair, gold, counted, progress)
         return replace(fitted, left_out=left_out)
 
 
@@ -186,6 +193,7 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
     embed: Embed,
     pair: tuple[str, str],
     gold: Sequence[GoldLabels],
+    counted: NDArray[np.bool_],
     progress: Progress | None,
 ) -> ExpertsFit:
     rows, features, domains = training.rows, training.features, training.domains
@@ -227,14 +235,14 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
         strong_models=_together(each.sides.strong_models for each in comparisons),
         weak_models=_together(each.sides.weak_models for each in comparisons),
         threshold=_threshold(parameters, training, prior),
-        held_out=_held_out(comparisons, training, gain),
+        held_out=_held_out(comparisons, training, gain, counted),
         gold_held_out=tuple(
             _gold_held_out(parameters, len(domains) + number, embed, labels, expert, mixture, pair)
             for number, (labels, expert, mixture) in enumerate(zip(gold, experts, mixtures, strict=True))
         ),
         left_out=(),
         prior=prior,
-        classified=float(right.mean()),
+        classified=float(right[counted].mean()) if counted.any() else 0.0,
         penalties={domain: penalties_of(expert) for domain, expert in zip(domains, model.experts, strict=True)},
         rows=(int(rows.scored.sum()), int((~rows.scored).sum())),
         comparable=training.comparable,
@@ -270,7 +278,9 @@ def _threshold(parameters: Mapping[str, NDArray[np.float32]], training: Training
     return float(scores[order[min(middle, len(order) - 1)]])
 
 
-def _held_out(comparisons: Sequence[Comparison], training: Training, gain: NDArray[np.float64]) -> tuple[HeldOut, ...]:
+def _held_out(
+    comparisons: Sequence[Comparison], training: Training, gain: NDArray[np.float64], counted: NDArray[np.bool_]
+) -> tuple[HeldOut, ...]:
     rows = training.rows
 
     def of(name: str, domain: str, sides: Sides, mine: NDArray[np.bool_]) -> HeldOut:
@@ -278,11 +288,12 @@ def _held_out(comparisons: Sequence[Comparison], training: Training, gain: NDArr
         return HeldOut(name, domain, sides.strong_models, sides.weak_models, rows.strong[mine], rows.weak[mine], shown)
 
     found = [
-        of(each.task.name, each.domain if each.domain in training.domains else "", each.sides, rows.task == number)
+        of(each.task.name, each.domain if each.domain in training.domains else "", each.sides, mine)
         for number, each in enumerate(comparisons)
+        if (mine := counted & (rows.task == number)).any()
     ]
-    if training.comparable and len(comparisons) > 1:  # what tells the tasks apart counts too
-        found.append(of(TOGETHER, "", comparisons[0].sides, rows.task >= 0))
+    if training.comparable and len(found) > 1:  # what tells the tasks apart counts too
+        found.append(of(TOGETHER, "", comparisons[0].sides, counted & (rows.task >= 0)))
     return tuple(found)
 
 
