@@ -113,7 +113,7 @@ def test_it_runs_where_torch_is_not(trained: Path) -> None:
 def test_battles_teach_the_three_classes_of_the_paper(checkpoint_folder: Path, tmp_path: Path) -> None:
     battles = write_rows(tmp_path / "votes.jsonl", battle_rows(600))
     command = ["train", "bert", "--model", checkpoint_folder, "--preferences", battles, "--strong", "large"]
-    options = ["--weak", "small", "-o", str(tmp_path / "router"), "--precision", "fp32", "--threads", "1", *FAST]
+    options = ["--weak", "small", "-o", str(tmp_path / "router"), "--precision", "fp16", "--threads", "1", *FAST]
     assert main([*map(str, command), *options]) == 0
     router = fastroute.load(tmp_path / "router")
     assert isinstance(router, BertRouter)
@@ -237,7 +237,7 @@ def test_without_passes_the_encoder_stays(checkpoint_folder: Path) -> None:
 
 def test_precision_is_one_of_two(checkpoint_folder: Path) -> None:
     battles = battles_from_preferences(battle_rows(60))
-    with pytest.raises(InvalidArgumentError, match="precision: found 'int4', allowed: int8, fp32"):
+    with pytest.raises(InvalidArgumentError, match="precision: found 'int4', allowed: int8, fp16, fp32"):
         fine_tune_classifier(checkpoint_folder, battles, strong="large", weak="small", precision="int4")
 
 

@@ -49,6 +49,7 @@ _PACKAGES = ("fastroute", "numpy", "torch", "transformers", "onnx", "onnxruntime
 def add_parser(kinds: Subparsers) -> None:
     """Add the kind of router to ``fastroute train``."""
     from fastroute.routers.base import STRONG, WEAK
+    from fastroute.training.bert.fit import PRECISIONS
 
     parser = kinds.add_parser(
         "bert",
@@ -70,9 +71,9 @@ def add_parser(kinds: Subparsers) -> None:
     router.add_argument("--weak", metavar="MODEL", default=WEAK, help="weak model (default: %(default)s)")
     router.add_argument(
         "--precision",
-        choices=("int8", "fp32"),
+        choices=PRECISIONS,
         default="int8",
-        help="int8 for processors, fp32 for GPUs too (default: int8)",
+        help="int8 for processors, fp16 for GPUs, fp32 for both (default: int8)",
     )
     router.add_argument(
         "--routed-tokens",

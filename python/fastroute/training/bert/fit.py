@@ -16,7 +16,7 @@ from fastroute import _core
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.exporting.checks import agreement, check_export, graph_run, padded_batches, torch_run
 from fastroute.exporting.encoder import HIDDEN_STATES, LOGITS, export_classifier, export_encoder
-from fastroute.exporting.quantisation import quantised
+from fastroute.exporting.quantisation import halved, quantised
 from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE
 from fastroute.onnx.folder import positions_of, read_file
 from fastroute.onnx.tokenizer import TextTokenizer
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PRECISIONS", "describe_checkpoint", "fine_tune_classifier", "fine_tune_experts"]
 
-PRECISIONS = ("int8", "fp32")
+PRECISIONS = ("int8", "fp16", "fp32")
 _CHECKED = 64  # prompts on which the export is compared with torch
 _COMPARED = 500  # prompts on which quantisation is compared with what it was made of
 _VALIDATED = 2_000  # samples that the held-out loss is worked out on
@@ -138,7 +138,7 @@ def fine_tune_experts(
         Tokens of a prompt after this many don't count when it is routed; as many as there are positions, at most 512,
         where None.
     precision
-        "int8", for processors, or "fp32".
+        "int8" for processors, "fp16" for GPUs, or "fp32" for both.
     validation_fraction
         Share of the prompts to keep from the fine-tuning; above 0.
     checkpoint, save_every, resume
@@ -252,7 +252,7 @@ def fine_tune_classifier(
             return BertRouter.from_folder(path, strong, weak, head="three_class", max_tokens=max_tokens)
 
         exact = router_of(graph, "exact")
-        router = exact if precision == "fp32" else router_of(quantised(graph), "small")
+        router = exact if precision == "fp32" else router_of(_smaller(graph, precision), "small")
         prompts = [samples.prompts[i] for i in np.flatnonzero(tuned.hidden)[:_COMPARED]]
         with _bar(bars, "threshold") as progress:
             after = router.score(prompts, progress=progress)
@@ -353,7 +353,11 @@ def _exported_encoder(
         return OnnxEncoder.from_folder(path, pooling="mean", max_tokens=max_tokens)
 
     exact = encoder_of(graph, "exact")
-    return exact, exact if precision == "fp32" else encoder_of(quantised(graph), "small"), check
+    return exact, exact if precision == "fp32" else encoder_of(_smaller(graph, precision), "small"), check
+
+
+def _smaller(graph: bytes, precision: str) -> bytes:
+    return quantised(graph) if precision == "int8" else halved(graph)
 
 
 def describe_checkpoint(folder: str | os.PathLike[str]) -> dict[str, Any]:
