@@ -112,6 +112,7 @@ def export_bert(
     metrics: dict[str, Any] = {"export": check.manifest()}
     if precision in _SMALLER:
         before = meaning.scores(text.rows(samples))
+        del text  # and its session, as large as the graph
         text = _text_model(found, _SMALLER[precision](graph), tokens)
         metrics["quantisation"] = agreement(before, meaning.scores(text.rows(samples)), threshold).manifest()
     made = {**(training or {}), **_origin(found, precision)}
