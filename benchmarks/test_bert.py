@@ -6,6 +6,7 @@ layers of it, so that the naive way is done in time.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import random
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.reference.bert_graph import Shape, random_tensors
+from tests.reference.bert_graph import Shape, Tensors, random_tensors
 from tests.reference.tiny_models import write_model
 
 from benchmarks.conftest import BASELINE, CHECKOUT, FASTROUTE, SEED
@@ -33,17 +34,20 @@ BATCH = "bert int8, 1,000 mixed prompts, 20 to 400 tokens"
 WORDS = ["prove", "that", "the", "sum", "of", "two", "odd", "numbers", "is", "even", "why", "what", "write", "code"]
 
 
-def write(folder: Path, layers: int) -> Path:
+SIX_LAYERS = Shape(vocab=30_522, hidden=384, layers=6, heads=12, inner=1536, positions=512)
+
+
+def write(folder: Path, layers: int, tensors: Tensors | None = None) -> Path:
     """A folder with a model of so many layers; `int8` beside it is quantised as one does."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    shape = Shape(vocab=30_522, hidden=384, layers=layers, heads=12, inner=1536, positions=512)
+    shape = dataclasses.replace(SIX_LAYERS, layers=layers)
     source = builtin.find_encoder("static-minilm-l6")
     assert source is not None
     tokenizer = json.loads((source / "tokenizer.json").read_bytes())
     tokenizer["post_processor"] = {"type": "BertProcessing", "sep": ["[SEP]", 102], "cls": ["[CLS]", 101]}
     config = {"max_position_embeddings": 512, "pad_token_id": 0}
-    tensors = random_tensors(shape, labels=1, seed=SEED)
+    tensors = random_tensors(shape, labels=1, seed=SEED) if tensors is None else tensors
     write_model(folder / "float32", tensors, shape=shape, tokenizer=tokenizer, config=config)
     write_model(folder / "int8", tensors, shape=shape, tokenizer=tokenizer, config=config)
     logging.disable(logging.WARNING)  # it advises pre-processing, which did not help

@@ -40,7 +40,7 @@ AT_LOADING = {
     "batch": {"artifact", "errors", "policies"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
-    "exporting": {"errors", "onnx"},
+    "exporting": {"errors", "onnx", "policies", "routers"},
     "augmentation": {"artifact", "batch", "errors"},
     "calibration": {"batch", "errors", "policies", "routers", "tables"},  # routers for the bounds of a cascade
     "contamination": {"artifact", "batch", "encoders", "errors"},
@@ -56,6 +56,7 @@ LATER = {
     "loading": {"encoders", "routers"},
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
+    "exporting": {"fastroute"},  # for its version
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into
     "training": {"evaluation", "routers"},
     "cli": {
@@ -67,6 +68,7 @@ LATER = {
         "contamination",
         "encoders",
         "evaluation",
+        "exporting",
         "fastroute",
         "leaderboard",
         "loading",

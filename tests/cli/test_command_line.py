@@ -36,7 +36,7 @@ def test_help_and_version(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2]
+        name = command.__name__.rpartition(".")[2].replace("_", "-")
         assert re.search(rf"\n    {name}\s", text)  # a long name has its help on the next line
         assert main([name, "--help"]) == 0
         shown = capsys.readouterr().out

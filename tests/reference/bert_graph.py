@@ -28,8 +28,13 @@ class Shape:
 TINY = Shape()
 
 
-def random_tensors(shape: Shape = TINY, *, labels: int = 0, seed: int = 0, spread: float | None = None) -> Tensors:
-    """Float32 weights under the names of a Hugging Face checkpoint; with a classifier on [CLS] if it has labels."""
+def random_tensors(
+    shape: Shape = TINY, *, labels: int = 0, seed: int = 0, spread: float | None = None, pooler: bool = False
+) -> Tensors:
+    """Float32 weights under the names of a Hugging Face checkpoint; with a classifier on [CLS] if it has labels.
+
+    `pooler` puts the dense layer of BertForSequenceClassification before the classifier.
+    """
     generator = np.random.default_rng(seed)
     hidden, inner = shape.hidden, shape.inner
 
@@ -50,6 +55,8 @@ def random_tensors(shape: Shape = TINY, *, labels: int = 0, seed: int = 0, sprea
         dense[f"{at}.intermediate.dense"] = (inner, hidden)
         dense[f"{at}.output.dense"] = (hidden, inner)
         norms += [f"{at}.attention.output.LayerNorm", f"{at}.output.LayerNorm"]
+    if pooler:
+        dense["pooler.dense"] = (hidden, hidden)
     if labels:
         dense["classifier"] = (labels, hidden)
     for name, extents in dense.items():
@@ -115,6 +122,8 @@ def build(
     outputs = []
     if "classifier.weight" in tensors:
         first = b.add("Gather", states, zero, axis=1)
+        if "pooler.dense.weight" in tensors:
+            first = b.add("Tanh", _dense(b, first, "pooler.dense"))
         b.add("Add", b.add("MatMul", first, "classifier.weight"), "classifier.bias", name="logits")
         outputs.append(("logits", ["batch", int(tensors["classifier.bias"].shape[0])]))
     else:

@@ -8,7 +8,19 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fastroute.cli import augment, calibrate, cascade, decontaminate, distill, inspect, leaderboard, route, score, train
+from fastroute.cli import (
+    augment,
+    calibrate,
+    cascade,
+    decontaminate,
+    distill,
+    export_bert,
+    inspect,
+    leaderboard,
+    route,
+    score,
+    train,
+)
 from fastroute.cli import eval as eval_command
 from fastroute.cli.exits import USAGE, exit_code_of
 from fastroute.cli.parsing import EXIT_CODES, Parser, ShowVersion
@@ -31,6 +43,7 @@ COMMANDS = (
     augment,
     decontaminate,
     distill,
+    export_bert,
     inspect,
 )
 

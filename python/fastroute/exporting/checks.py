@@ -10,7 +10,8 @@ import numpy as np
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.exporting.packages import needed
 from fastroute.onnx.batching import padded
-from fastroute.onnx.session import GraphSession
+from fastroute.onnx.graph import check_graph
+from fastroute.onnx.session import shared_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -106,8 +107,9 @@ def torch_run(model: torch.nn.Module, output: str) -> Run:
 
 
 def graph_run(graph: bytes, output: str) -> Run:
-    """Return a function that runs a graph on one thread of the processor, with a session of its own."""
-    return GraphSession(graph, source="graph", output=(output,)).run
+    """Return a function that runs a graph on the processor, in the session that models of this graph share."""
+    check_graph(graph, source="graph")
+    return shared_session(graph, source="graph", output=(output,), device="cpu").run
 
 
 def padded_batches(sequences: Sequence[Sequence[int]], pad: int) -> list[Batch]:

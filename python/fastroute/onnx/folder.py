@@ -16,7 +16,8 @@ from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ModelFolder", "graph_path", "positions_of", "read_file", "read_folder", "read_pooling"]
+__all__ = ["ModelFolder", "graph_path", "longest_sequence", "positions_of", "read_file", "read_folder", "read_pooling"]
+__all__ += ["read_settings"]
 
 _MAX_BYTES = 2 * 1024**3  # what protobuf and a manifest allow
 _MAX_SETTINGS = 1024**2
@@ -71,14 +72,14 @@ def read_folder(path: object, argument: str = "path") -> ModelFolder:
     graph = graph_path(folder)
     if graph is None:
         raise DataError(f"{folder}: neither {GRAPH_FILE} nor onnx/{GRAPH_FILE} is there; export the model to ONNX")
-    config = _settings(folder, "config.json")
+    config = read_settings(folder, "config.json")
     pad = config.get("pad_token_id")
     return ModelFolder(
         folder,
         read_file(folder, graph),
         read_file(folder, folder / TOKENIZER_FILE),
         config,
-        _longest(folder, config),
+        longest_sequence(folder, config),
         pad if type(pad) is int else None,
     )
 
@@ -129,11 +130,12 @@ def read_pooling(folder: Path) -> str:
     return known[modes[0]]
 
 
-def _longest(folder: Path, config: Mapping[str, Any]) -> int:
-    stated = _settings(folder, "sentence_bert_config.json").get("max_seq_length")
+def longest_sequence(folder: Path, config: Mapping[str, Any]) -> int:
+    """Tokens of the longest sequence that a folder says its model is for, at most 512 where only positions tell."""
+    stated = read_settings(folder, "sentence_bert_config.json").get("max_seq_length")
     if type(stated) is int and stated > 0:
         return stated
-    stated = _settings(folder, "tokenizer_config.json").get("model_max_length")
+    stated = read_settings(folder, "tokenizer_config.json").get("model_max_length")
     return min([_USUAL_TOKENS, *(each for each in (positions_of(config), stated) if type(each) is int and each > 0)])
 
 
@@ -146,7 +148,14 @@ def positions_of(config: Mapping[str, Any]) -> int | None:
     return positions - 2 if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet") else positions
 
 
-def _settings(folder: Path, name: str) -> dict[str, Any]:
+def read_settings(folder: Path, name: str) -> dict[str, Any]:
+    """Read a JSON object of a folder; empty where there is no such file.
+
+    Raises
+    ------
+    DataError
+        It is something else, or leads outside of the folder.
+    """
     path = folder / name
     return _object(path, read_file(folder, path, most=_MAX_SETTINGS)) if path.is_file() else {}
 

@@ -45,12 +45,22 @@ class BertRouter(BaseRouter):
 
     A prompt has the same score alone and in a batch within 1e-5 for a float32 graph: padding is masked out. A graph
     quantised by ``quantize_dynamic`` runs prompts one by one, so that their scores are the same bit for bit.
+
+    `training` and `metrics` are what the artifact says of how it was made and of what was measured: JSON values.
     """
 
     kind: ClassVar[str] = "bert"
 
     def __init__(
-        self, model: TextModel, head: Head, strong: str = STRONG, weak: str = WEAK, *, threshold: float = 0.5
+        self,
+        model: TextModel,
+        head: Head,
+        strong: str = STRONG,
+        weak: str = WEAK,
+        *,
+        threshold: float = 0.5,
+        training: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
     ) -> None:
         head.check_width(model.width, "head")
         self._model, self._head = model, head
@@ -59,6 +69,8 @@ class BertRouter(BaseRouter):
         self._artifact = ""
         self._encoder = None
         self._manifest: dict[str, Any] = {"threshold": self.threshold}
+        for name, values in (("training", training), ("metrics", metrics)):
+            self._manifest |= {} if values is None else {name: dict(values)}
 
     @classmethod
     def from_folder(
