@@ -17,10 +17,10 @@ from tests.training.bert.conftest import outcome_rows  # noqa: E402
 
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError  # noqa: E402
 from fastroute.onnx.tokenizer import TextTokenizer  # noqa: E402
-from fastroute.training.bert.checkpoints import Checkpoint  # noqa: E402
 from fastroute.training.bert.descent import Settings, descend, mean_loss  # noqa: E402
 from fastroute.training.bert.network import loss_of, new_network, outputs_of  # noqa: E402
 from fastroute.training.bert.samples import samples_from_scores, scores_of_tables  # noqa: E402
+from fastroute.training.bert.saved_state import SavedState  # noqa: E402
 
 pytestmark = pytest.mark.torch
 SETTINGS = Settings(prompts=120, batch=8, max_tokens=32, encoder_rate=1e-3, head_rate=1e-2, rank=4)
@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     checkpoint_folder: Path, samples: Any, tokens: list[list[int]], tmp_path: Path
 ) -> None:
     whole, _ = run(checkpoint_folder, samples, tokens)
-    checkpoint = Checkpoint(tmp_path / "state", "x")
+    checkpoint = SavedState(tmp_path / "state", "x")
 
     def stop(done: int, total: int) -> None:
         assert total == 15
@@ -142,15 +142,15 @@ def test_a_checkpoint_of_another_run_or_cut_short_is_refused(
     checkpoint_folder: Path, samples: Any, tokens: list[list[int]], tmp_path: Path
 ) -> None:
     path = tmp_path / "state"
-    run(checkpoint_folder, samples, tokens, checkpoint=Checkpoint(path, "x"))
+    run(checkpoint_folder, samples, tokens, checkpoint=SavedState(path, "x"))
     with pytest.raises(DataError, match="is of another run"):
-        run(checkpoint_folder, samples, tokens, checkpoint=Checkpoint(path, "y"), resume=True)
+        run(checkpoint_folder, samples, tokens, checkpoint=SavedState(path, "y"), resume=True)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(Exception, match="state") as caught:
-        run(checkpoint_folder, samples, tokens, checkpoint=Checkpoint(path, "x"), resume=True)
+        run(checkpoint_folder, samples, tokens, checkpoint=SavedState(path, "x"), resume=True)
     assert type(caught.value).__module__ == "fastroute.errors"
     with pytest.raises(DataError, match="no checkpoint to go on from"):
-        run(checkpoint_folder, samples, tokens, checkpoint=Checkpoint(tmp_path / "none", "x"), resume=True)
+        run(checkpoint_folder, samples, tokens, checkpoint=SavedState(tmp_path / "none", "x"), resume=True)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(checkpoint_folder: Path, samples: Any, tokens: list[list[int]]) -> None:

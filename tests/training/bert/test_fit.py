@@ -84,8 +84,8 @@ def test_the_artifact_says_how_it_was_made(trained: Path) -> None:
         "model.safetensors",
     ]
     assert set(training["versions"]) >= {"torch", "transformers", "onnxruntime"}
-    assert metrics["export"]["difference"]["largest_difference"] <= 1e-4
-    assert metrics["export"]["agreement"]["correlation"] > 0.99
+    assert metrics["export"]["largest_difference"] <= 1e-4
+    assert metrics["quantisation"]["correlation"] > 0.99
     assert metrics["held_out_apgr"] > 0.7  # .75 is the most that half of the prompts can give
     assert str(trained.parent) not in json.dumps(manifest)
 
@@ -232,7 +232,7 @@ def test_without_passes_the_encoder_stays(checkpoint_folder: Path) -> None:
         wanted = model(input_ids=ids).last_hidden_state[0].mean(0)
     found = encoder.embed([HARD])[0]
     assert np.allclose(found, wanted / wanted.norm(), atol=1e-5)
-    assert router.metrics["export"]["agreement"]["equal_decisions"] == 1
+    assert router.metrics["quantisation"]["equal_decisions"] == 1
 
 
 def test_precision_is_one_of_two(checkpoint_folder: Path) -> None:

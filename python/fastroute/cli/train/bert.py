@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(metrics, indent=2))
     else:
-        print(_as_text(metrics, scored=scored), file=sys.stderr)
+        print(_as_text(metrics, args.precision, scored=scored), file=sys.stderr)
     print(f"{args.output}: threshold {router.threshold:.4f}, sha256 {sha256}", file=sys.stderr)
     return 0
 
@@ -196,18 +196,17 @@ def _shared(args: argparse.Namespace, settings: Settings, checkpoint: Path) -> d
     }
 
 
-def _as_text(metrics: Mapping[str, Any], *, scored: bool) -> str:
+def _as_text(metrics: Mapping[str, Any], precision: str, *, scored: bool) -> str:
     if scored:
         table = held_out_table(metrics)
     else:
         apgr = metrics["held_out_apgr"]
         battles = f"{metrics['tasks'][0]['prompts']:,} prompts of battles"
         table = f"APGR on {battles}, held out: {'-' if apgr is None else f'{apgr:.3f}'} (random: 0.5)"
-    export = metrics["export"]
-    alike = export["agreement"]
+    alike = metrics["quantisation"]
     return (
-        f"{table}\nexport: within {export['difference']['largest_difference']:.1e} of torch; {export['precision']} "
-        f"decides as fp32 does for {alike['equal_decisions']:.1%} of {alike['prompts']:,} held-out prompts"
+        f"{table}\nexport: within {metrics['export']['largest_difference']:.1e} of torch; {precision} decides as fp32 "
+        f"does for {alike['equal_decisions']:.1%} of {alike['prompts']:,} held-out prompts"
     )
 
 

@@ -7,7 +7,7 @@ samples
 network
     The encoder with a head on top, and the losses.
 descent
-    The passes over the data; `checkpoints` keeps them, so that a run that was stopped goes on.
+    The passes over the data; `saved_state` keeps them, so that a run that was stopped goes on.
 validation
     How the experts head does on prompts that no pass has seen.
 fit

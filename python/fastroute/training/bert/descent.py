@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastroute.training.bert.checkpoints import Checkpoint
     from fastroute.training.bert.samples import Samples
+    from fastroute.training.bert.saved_state import SavedState
     from fastroute.training.progress import Progress
 
 __all__ = ["Descent", "Settings", "descend", "mean_loss"]
@@ -113,7 +113,7 @@ def descend(
     *,
     objective: str,
     pad: int,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: SavedState | None = None,
     every: int = 200,
     resume: bool = False,
     progress: Progress | None = None,

@@ -20,7 +20,6 @@ from fastroute.exporting.quantisation import halved, quantised
 from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE
 from fastroute.onnx.folder import positions_of, read_file
 from fastroute.onnx.tokenizer import TextTokenizer
-from fastroute.training.bert.checkpoints import Checkpoint
 from fastroute.training.bert.descent import Settings, descend, mean_loss
 from fastroute.training.bert.embeddings import Embedded
 from fastroute.training.bert.network import (
@@ -31,6 +30,7 @@ from fastroute.training.bert.network import (
     new_network,
 )
 from fastroute.training.bert.samples import samples_from_battles, samples_from_scores, scores_of_tables
+from fastroute.training.bert.saved_state import SavedState
 from fastroute.training.splits import held_out
 
 if TYPE_CHECKING:
@@ -194,9 +194,7 @@ def fine_tune_experts(
         native = _core.DomainExperts(None, **router.parameters_)
         before, after = (native.score(prompts, each.embed(prompts)) for each in (exact, encoder))
     compared = agreement(before, after, router.threshold)
-    return router.with_record(
-        metrics={"export": {"difference": check.manifest(), "precision": precision, "agreement": compared.manifest()}}
-    )
+    return router.with_record(metrics={"export": check.manifest(), "quantisation": compared.manifest()})
 
 
 def fine_tune_classifier(
@@ -271,7 +269,8 @@ def fine_tune_classifier(
         },
         metrics={
             **_class_figures(samples, tuned, np.asarray(after, np.float64), len(prompts)),
-            "export": {"difference": check.manifest(), "precision": precision, "agreement": compared.manifest()},
+            "export": check.manifest(),
+            "quantisation": compared.manifest(),
         },
     )
 
@@ -316,7 +315,7 @@ def _tune(  # noqa: PLR0917 - arguments of the functions above
         )
     checkpoint = None
     if kept.checkpoint is not None:
-        checkpoint = Checkpoint(Path(kept.checkpoint), _fingerprint(path, raw, samples, settings, unseen, objective))
+        checkpoint = SavedState(Path(kept.checkpoint), _fingerprint(path, raw, samples, settings, unseen, objective))
     given: dict[str, Any] = {"objective": objective, "pad": tokenizer.pad}
     with _bar(kept.bars, "fine-tune") as progress:
         descent = descend(

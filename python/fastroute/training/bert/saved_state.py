@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run which was stopped needs to go on, in one safetensors file."""
+"""Everything that a run which was stopped needs to go on, in one safetensors file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Checkpoint"]
+__all__ = ["SavedState"]
 
 _STATE = "exp_avg", "exp_avg_sq"  # what AdamW keeps of a parameter, beside its step
 
 
-class Checkpoint:
+class SavedState:
     """A file with the weights, what AdamW keeps of them, and how many steps were taken.
 
     Parameters
