@@ -111,7 +111,7 @@ class Service:
                 raise EndpointError(f"{url}: {found}")
 
         def work(background: Background, hand: Callable[[Any], None]) -> Any:
-            job = _Job(url, keys, body_of, read, most_bytes or MAX_RESPONSE_BYTES)
+            job = _Job(url, keys, body_of, read, most_bytes or MAX_RESPONSE_BYTES, on_failure is None)
             return _Asking(self, background, job).all(count, hand)
 
         run_in_background(work, deliver)
@@ -126,6 +126,7 @@ class _Job:
     body_of: Callable[[int], Mapping[str, Any]]
     read: Callable[[int, Any], Any]
     most_bytes: int
+    ends_at_failure: bool
 
 
 class _Asking:
@@ -135,6 +136,7 @@ class _Asking:
         self._service = service
         self._background = background
         self._job = job
+        self._ended = False
 
     async def all(self, count: int, hand: Callable[[Any], None]) -> None:
         import asyncio
@@ -183,7 +185,10 @@ class _Asking:
                 found = await self._answered(index, client, slots, rate)
             except ExchangeError as error:
                 found = error
+                self._ended = self._job.ends_at_failure
             hand((index, found))
+            if self._ended:
+                return
 
     async def _answered(self, index: int, client: HttpClient, slots: asyncio.Semaphore, rate: RateLimit) -> Any:
         import asyncio
