@@ -270,6 +270,7 @@ def test_a_forked_child_asks_on_its_own(server, encoder_of):
     child = os.fork()
     if child == 0:
         try:
+            signal.alarm(20)
             same = np.array_equal(encoder.embed(["b"]), row("b"))
             os.write(writing, b"1" if same else b"0")
         finally:
