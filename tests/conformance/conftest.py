@@ -264,6 +264,7 @@ ROUTERS: dict[str, MakeRouter] = {
     "knn through an endpoint": lambda _, __: neighbours(remote_encoder(dim=DIM), guard=0),
     "causal_llm through an endpoint": lambda _, __: remote_classifier(),
     "causal_llm by completions": lambda _, __: remote_classifier(template="{prompt}\nGrade:"),
+    "cascade to an endpoint": lambda _, __: cascade(RandomRouter("large", "small"), remote_classifier()),
     "causal_llm loaded": lambda folder, _: saved_remote_classifier(folder),
 }
 ENCODERS: dict[str, Callable[[Path], Encoder]] = {

@@ -285,6 +285,16 @@ class TestArtifacts:
         again.save(tmp_path / "again")
         assert (tmp_path / "again" / "encoder.json").read_bytes() == (tmp_path / "it" / "encoder.json").read_bytes()
 
+    def test_an_unknown_length_is_found_out_before_it_is_saved(self, server, encoder_of, tmp_path):
+        encoder_of(dim=None).save(tmp_path / "it")
+        assert server.inputs == [[" "]]
+        assert load_encoder(tmp_path / "it").dim == DIM
+        assert server.inputs == [[" "]]
+        server.script = lambda request, seen: Reply(b"", status=400)
+        with pytest.raises(EndpointError, match="status 400"):
+            encoder_of(dim=None).save(tmp_path / "other")
+        assert not (tmp_path / "other").exists()
+
     def test_identity_is_the_model_and_what_is_asked_of_it(self):
         usual = OpenAIEncoder("m", dim=8)
         for same in ({"base_url": "https://proxy.example/v1"}, {"key_env": "K"}, {"timeout": 3}, {"dim": None}):
@@ -349,6 +359,7 @@ class TestArtifacts:
             ({"base_url": 5}, "base_url: found int"),
             ({"key_env": "sk-abc def"}, "not shown"),
             ({"key_env": 5}, "not shown"),
+            ({"dim": None}, "dim is null"),
             ({"dim": 0}, "dim: found 0"),
             ({"dim": "8"}, "dim: found str"),
             ({"dim": True}, "dim: found bool"),

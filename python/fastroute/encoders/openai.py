@@ -32,6 +32,7 @@ _MOST_DIMENSIONS: Final = 1 << 16
 _BYTES_PER_TOKEN: Final = 3
 _BYTES_PER_NUMBER: Final = 32  # of JSON, and generous
 _BYTES_BESIDE: Final = 1 << 20
+_MOST_BYTES: Final = 256 << 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MEMBERS: Final = (
     "model", "dimensions", "max_characters", "dim", "base_url", "key_env", "batch_texts", "batch_tokens", "patience",
@@ -140,6 +141,8 @@ class OpenAIEncoder:
             raise ArtifactCorruptError(
                 f"{folder}: name is {manifest['name']!r}; an openai encoder has its model's name"
             )
+        if manifest["dim"] is None:  # or the first use, at loading, would ask for it
+            raise ArtifactCorruptError(f"{folder}: dim is null; a whole number is needed")
         saved: dict[str, Any] = {name: manifest[name] for name in _MEMBERS}
         encoder = cls.__new__(cls)
         try:
@@ -284,12 +287,15 @@ class OpenAIEncoder:
     def save(self, path: str | os.PathLike[str]) -> str:
         """Write the encoder to a folder, whole or not at all, and return its identity; `load_encoder` reads it.
 
-        The URL and the name of the key's variable are written, the key is not.
+        The URL and the name of the key's variable are written, the key is not. So is `dim`, which is asked for where
+        nothing has told it so far.
 
         Raises
         ------
         ArtifactError
             `path` holds something else, or can't be written.
+        EndpointError
+            There is no answer that tells `dim`.
         """
         write_artifact(path, format=ENCODER, manifest=self._manifest, files={})
         return self._sha256
@@ -308,7 +314,7 @@ class OpenAIEncoder:
     def _manifest(self) -> dict[str, Any]:
         return {
             **self._identity,
-            "dim": self._dim,
+            "dim": self.dim,
             "base_url": self._service.base_url,
             "key_env": self._service.key_env,
             "batch_texts": self._batch_texts,
@@ -354,7 +360,7 @@ class OpenAIEncoder:
             lambda index: {"model": self._model, "input": batches[index], **asked},
             lambda index, answer: self._read(batches[index], answer),
             on_answer=lambda index, rows: store(batches[index], rows),
-            most_bytes=_BYTES_BESIDE + largest * (self._dim or _MOST_DIMENSIONS) * _BYTES_PER_NUMBER,
+            most_bytes=min(_BYTES_BESIDE + largest * (self._dim or _MOST_DIMENSIONS) * _BYTES_PER_NUMBER, _MOST_BYTES),
         )
 
     def _read(self, batch: Sequence[str], answer: Any) -> NDArray[np.float32]:
