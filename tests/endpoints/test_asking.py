@@ -284,13 +284,14 @@ def test_a_forked_child_asks_on_its_own(server, encoder_of):
     assert server.inputs == [["a"], ["b"], ["c"]]
 
 
-def test_a_fork_while_others_ask(server, router_of):
+def test_a_fork_while_others_ask(server, router_of, encoder_of):
     server.script = lambda request, seen: time.sleep(0.005)
-    router, stop = router_of(), threading.Event()
+    router, encoder, stop = router_of(max_characters=6), encoder_of(max_characters=6), threading.Event()
 
     def keep_asking():
         while not stop.is_set():
             router.score(PROMPTS)
+            encoder.embed(PROMPTS * 20)
 
     asking = threading.Thread(target=keep_asking)
     asking.start()
@@ -300,6 +301,7 @@ def test_a_fork_while_others_ask(server, router_of):
             if child == 0:
                 try:
                     signal.alarm(20)
+                    encoder.embed(["from the child", *PROMPTS])
                     os._exit(0 if 0 <= router.score("from the child") <= 1 else 1)
                 finally:
                     os._exit(2)

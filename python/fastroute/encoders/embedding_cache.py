@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import threading
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +30,10 @@ def text_key(encoder: str, text: str) -> str:
 
 
 class MemoryCache:
-    """The embeddings that were used last. Any number of threads may use it at once.
+    """The embeddings that were used last. Any number of threads may use it at once, without a lock.
+
+    Each step is one operation of the dictionary; what another thread took away meanwhile is as good as never found.
+    So a fork can't leave a child with a lock that nobody holds.
 
     Parameters
     ----------
@@ -42,23 +44,22 @@ class MemoryCache:
     def __init__(self, entries: int) -> None:
         self._entries = entries
         self._rows: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._lock = threading.Lock()
 
     def get(self, key: str) -> NDArray[np.float32] | None:
         """Return an embedding, which the caller may not change; None where there is none."""
-        with self._lock:
-            row = self._rows.get(key)
-            if row is not None:
+        row = self._rows.get(key)
+        if row is not None:
+            with suppress(KeyError):
                 self._rows.move_to_end(key)
-            return row
+        return row
 
     def put(self, key: str, row: NDArray[np.float32]) -> None:
         """Keep a copy of an embedding, and let go of what was not used for the longest time."""
         if not self._entries:
             return
         kept = row.copy()  # a view would keep the whole batch in memory
-        with self._lock:
-            self._rows[key] = kept
+        self._rows[key] = kept
+        with suppress(KeyError):
             self._rows.move_to_end(key)
             while len(self._rows) > self._entries:
                 self._rows.popitem(last=False)

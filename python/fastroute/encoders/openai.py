@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import re
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from fastroute.artifact import ENCODER, Artifact, write_artifact
 from fastroute.artifact.folder import checked_path
 from fastroute.artifact.manifest import manifest_name, seal_manifest
 from fastroute.encoders.embedding_cache import DiskCache, MemoryCache, text_key
+from fastroute.endpoints.counting import Count
 from fastroute.endpoints.patience import Patience
 from fastroute.endpoints.service import Service
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
@@ -180,9 +182,9 @@ class OpenAIEncoder:
         self._max_characters = _whole("max_characters", max_characters, least=1, most=1 << 24)
         self._batch_texts = _whole("batch_texts", batch_texts, least=1, most=1 << 14)
         self._batch_tokens = _whole("batch_tokens", batch_tokens, least=1, most=1 << 24)
-        self._sha256 = seal_manifest(self._identity, {}, format=ENCODER).sha256
-        self._counted = threading.Lock()
-        self._truncated = 0
+        # Of these values alone, not of how a manifest is laid out: routers hold it for good.
+        self._sha256 = hashlib.sha256(json.dumps(self._identity, sort_keys=True).encode()).hexdigest()
+        self._truncated = Count()
 
     @property
     def name(self) -> str:
@@ -210,7 +212,7 @@ class OpenAIEncoder:
     @property
     def truncated(self) -> int:
         """How many prompts have been cut at `max_characters` so far, in all threads of this process."""
-        return self._truncated
+        return self._truncated.value
 
     def known_by(self, artifact: Artifact) -> OpenAIEncoder:
         """Return this encoder, with its length as an artifact of the same identity has it; nothing is sent."""
@@ -259,7 +261,7 @@ class OpenAIEncoder:
             if found is not None:
                 rows[text] = found
         done = sum(len(places[text]) for text in rows)
-        self._count_cut(given)
+        self._truncated.add(sum(len(prompt) > self._max_characters for prompt in given))
         if progress is not None and done:
             progress(done, len(given))
         unwritten: OSError | None = None
@@ -325,12 +327,6 @@ class OpenAIEncoder:
     def _text(self, prompt: str) -> str:
         return _SURROGATE.sub("\ufffd", prompt[: self._max_characters]) or " "
 
-    def _count_cut(self, prompts: Sequence[str]) -> None:
-        cut = sum(len(prompt) > self._max_characters for prompt in prompts)
-        if cut:
-            with self._counted:
-                self._truncated += cut
-
     def _cached(self, key: str) -> NDArray[np.float32] | None:
         row = self._memory.get(key)
         if row is None and self._disk is not None:
@@ -346,9 +342,8 @@ class OpenAIEncoder:
 
     def _fits(self, length: int) -> bool:
         """Whether an embedding may have this length; the first one decides."""
-        with self._counted:
-            self._dim = self._dim or length
-            return self._dim == length
+        self._dim = self._dim or length
+        return self._dim == length
 
     def _ask(self, texts: Sequence[str], store: Callable[[Sequence[str], NDArray[np.float32]], None]) -> None:
         batches = list(_batches(texts, self._batch_texts, self._batch_tokens))

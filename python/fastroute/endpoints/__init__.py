@@ -6,6 +6,7 @@
     exchange    one request and its answer, read as hostile
     pacing      when the next one is sent
     patience    how long and how often
+    counting    what is counted meanwhile
     service     many requests, from any thread            (background: the event loop that they run in)
 
 aiohttp is imported when the first request is sent.

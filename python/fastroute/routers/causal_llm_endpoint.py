@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 import numpy as np
 
+from fastroute.endpoints.counting import Count
 from fastroute.endpoints.patience import Patience
 from fastroute.endpoints.service import Service
 from fastroute.errors import (
@@ -135,7 +135,7 @@ class CausalLlmEndpointRouter(BaseRouter):
         self._model = _checked_model(model)
         self._service = Service(base_url, key_env, patience)
         self._fallback = _checked_fallback(fallback)
-        self._counts = _Counts()
+        self._fallbacks, self._truncated = Count(), Count()
         self._strong, self._weak = different_models(strong, weak)
         self._threshold = Threshold(threshold)
         self._artifact = ""
@@ -166,7 +166,8 @@ class CausalLlmEndpointRouter(BaseRouter):
                 f"{artifact.path}: endpoint is {saved!r:.80}; an object with {', '.join(_MEMBERS)} is needed"
             )
         router = cls.__new__(cls)
-        router._encoder, router._counts = None, _Counts()
+        router._encoder = None
+        router._fallbacks, router._truncated = Count(), Count()
         try:
             router._question = LabelQuestion.from_manifest(artifact.manifest.get("question"))
             router._model = _checked_model(saved["model"])
@@ -196,12 +197,12 @@ class CausalLlmEndpointRouter(BaseRouter):
     @property
     def fallbacks(self) -> int:
         """How many prompts had no answer and got `fallback` so far, in all threads of this process."""
-        return self._counts.fallbacks
+        return self._fallbacks.value
 
     @property
     def truncated(self) -> int:
         """How many prompts have been cut at `max_characters` so far, in all threads of this process."""
-        return self._counts.truncated
+        return self._truncated.value
 
     def with_endpoint(self, base_url: str, *, key_env: str | None = None, model: str | None = None) -> Self:
         """Return this router at another endpoint, or at its own where an artifact named it.
@@ -224,7 +225,8 @@ class CausalLlmEndpointRouter(BaseRouter):
         other.__dict__.update(self.__dict__)
         other._service = Service(base_url, key_env, self._service.patience)
         other._model = self._model if model is None else _checked_model(model)
-        other._counts, other._artifact = _Counts(), ""
+        other._fallbacks, other._truncated = Count(), Count()
+        other._artifact = ""
         return other
 
     @overload
@@ -289,7 +291,7 @@ class CausalLlmEndpointRouter(BaseRouter):
             assert self._fallback is not None
             settle(index, self._fallback)
 
-        self._counts.add(truncated=sum(len(prompt) > self._question.max_characters for prompt in prompts))
+        self._truncated.add(sum(len(prompt) > self._question.max_characters for prompt in prompts))
         self._service.ask_all(
             self._question.path,
             len(texts),
@@ -299,7 +301,7 @@ class CausalLlmEndpointRouter(BaseRouter):
             on_failure=None if self._fallback is None else fall_back,
         )
         if failed:
-            self._counts.add(fallbacks=failed)
+            self._fallbacks.add(failed)
             # Of the server's own words there are none: they may repeat the prompt.
             _log.warning(
                 "%d of %d prompts have no answer and got the score %g; the first one: %s",
@@ -335,20 +337,6 @@ class CausalLlmEndpointRouter(BaseRouter):
 
     def _complete(self) -> None:
         different_models(self._strong, self._weak)
-
-
-class _Counts:
-    """What has been counted; copies of a router on the same endpoint share it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.fallbacks = self.truncated = 0
-
-    def add(self, *, fallbacks: int = 0, truncated: int = 0) -> None:
-        """Count more."""
-        with self._lock:
-            self.fallbacks += fallbacks
-            self.truncated += truncated
 
 
 def _checked_model(model: object) -> str:
