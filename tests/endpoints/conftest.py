@@ -11,13 +11,12 @@ from tests.endpoints.text_models import DIM, SMALL, TextModels
 from fastroute.encoders import OpenAIEncoder
 from fastroute.routers import CausalLlmEndpointRouter
 
-pytest.importorskip("aiohttp", reason="needs the extra [endpoint]")
-
 QUICK = {"backoff": 0.01}
 
 
 @pytest.fixture
 def server() -> Iterator[TextModels]:
+    pytest.importorskip("aiohttp", reason="needs the extra [endpoint]")
     scripted = TextModels()
     try:
         yield scripted

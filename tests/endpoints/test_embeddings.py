@@ -341,7 +341,7 @@ class TestArtifacts:
         with pytest.raises(EncoderMismatchError, match="was trained with encoder"):
             fastroute.load(tmp_path / "router", encoder=OpenAIEncoder("another", base_url=server.url))
 
-    def test_a_host_that_an_artifact_names_must_be_allowed(self, tmp_path, monkeypatch):
+    def test_a_host_that_an_artifact_names_must_be_allowed(self, server, tmp_path, monkeypatch):
         monkeypatch.delenv("FASTROUTE_ENDPOINT_HOSTS", raising=False)
         OpenAIEncoder("m", base_url="https://api.invalid/v1", dim=3, tries=1).save(tmp_path / "it")
         loaded = load_encoder(tmp_path / "it")
