@@ -34,14 +34,15 @@ AT_LOADING = {
     "policies": {"errors"},
     "info": {"_core", "builtin", "errors"},
     "onnx": {"_core", "artifact", "errors"},
-    "encoders": {"_core", "artifact", "builtin", "errors", "onnx"},
-    "routers": {"_core", "artifact", "builtin", "encoders", "errors", "onnx", "policies"},
+    "endpoints": {"errors"},
+    "encoders": {"_core", "artifact", "builtin", "endpoints", "errors", "onnx"},
+    "routers": {"_core", "artifact", "builtin", "encoders", "endpoints", "errors", "onnx", "policies"},
     "loading": {"artifact", "builtin", "errors"},
     "batch": {"artifact", "errors", "policies"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
     "exporting": {"errors", "onnx", "policies", "routers"},
-    "augmentation": {"artifact", "batch", "errors"},
+    "augmentation": {"artifact", "batch", "endpoints", "errors"},
     "calibration": {"batch", "errors", "policies", "routers", "tables"},  # routers for the bounds of a cascade
     "contamination": {"artifact", "batch", "encoders", "errors"},
     "leaderboard": {"errors", "tables", "training"},  # training for its tables of battles

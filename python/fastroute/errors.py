@@ -8,6 +8,7 @@
     │   └── UnknownModelError                 a router does not know that model
     ├── InvalidTypeError (TypeError)          an argument has a type that is not allowed
     ├── DataError (ValueError)                an input file or table: its column, row or value
+    ├── EndpointError                         a model behind an API gave no answer that can be used
     ├── ArtifactError                         an artifact that can't be read or written
     │   ├── ArtifactNotFoundError (FileNotFoundError)
     │   ├── ArtifactCorruptError              cut short, altered, or never well-formed
@@ -28,6 +29,7 @@ __all__ = [
     "ArtifactVersionError",
     "DataError",
     "EncoderMismatchError",
+    "EndpointError",
     "FastrouteError",
     "InvalidArgumentError",
     "InvalidTypeError",
@@ -59,6 +61,10 @@ class InvalidTypeError(FastrouteError, TypeError):
 
 class DataError(FastrouteError, ValueError):
     """An input file or table has a missing column, a wrong type or a bad value."""
+
+
+class EndpointError(FastrouteError):
+    """A model behind an API gave no answer that can be used; the message has neither keys nor what was sent."""
 
 
 class ArtifactError(FastrouteError):

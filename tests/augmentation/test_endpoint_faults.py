@@ -12,7 +12,7 @@ import pytest
 from tests.augmentation.scripted_server import JUDGE, Reply, completion, verdict
 
 from fastroute.augmentation import Endpoint
-from fastroute.augmentation.client import MAX_RESPONSE_BYTES
+from fastroute.endpoints.exchange import MAX_RESPONSE_BYTES
 
 
 def first_time(reply):

@@ -9,7 +9,7 @@ import pytest
 from tests.augmentation.scripted_server import JUDGE, STRONG, WEAK, Reply, completion, verdict
 
 from fastroute.augmentation import Endpoint, Limits
-from fastroute.augmentation.limits import RateLimit
+from fastroute.endpoints.pacing import RateLimit
 from fastroute.errors import InvalidArgumentError
 
 WORST = 20  # dollars: so many tokens, at a dollar each

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.endpoints.text_models import DIM, SMALL, TextModels
 from tests.reference.bert_graph import random_tensors
 from tests.reference.tiny_artifacts import MODELS, random_experts, random_weights, write_experts, write_router
 from tests.reference.tiny_models import write_model
 
 import fastroute
-from fastroute.encoders import Encoder, OnnxEncoder, load_encoder
+from fastroute.encoders import Encoder, OnnxEncoder, OpenAIEncoder, load_encoder
 from fastroute.routers import (
     BertRouter,
     CascadeRouter,
+    CausalLlmEndpointRouter,
     ExpertsRouter,
     KnnRouter,
     MatrixFactorizationRouter,
@@ -181,6 +184,38 @@ def saved_classifier(folder: Path) -> Router:
     return fastroute.load(folder)
 
 
+@cache
+def text_models() -> TextModels:
+    """A server that all share; it starts when the first one asks."""
+    pytest.importorskip("aiohttp", reason="needs the extra [endpoint]")
+    return TextModels()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server_ends() -> Iterator[None]:
+    yield
+    if text_models.cache_info().currsize:
+        text_models().close()
+
+
+def remote_encoder(**settings: object) -> OpenAIEncoder:
+    return OpenAIEncoder(SMALL, base_url=text_models().url, **settings)  # type: ignore[arg-type]
+
+
+def saved_remote_encoder(folder: Path) -> Encoder:
+    remote_encoder(dim=DIM).save(folder)
+    return load_encoder(folder)
+
+
+def remote_classifier(**settings: object) -> CausalLlmEndpointRouter:
+    return CausalLlmEndpointRouter(text_models().url, "judge", "large", "small", fallback=None, **settings)  # type: ignore[arg-type]
+
+
+def saved_remote_classifier(folder: Path) -> Router:
+    remote_classifier().save(folder)
+    return fastroute.load(folder)
+
+
 MakeRouter = Callable[[Path, Path], Router]
 ROUTERS: dict[str, MakeRouter] = {
     "mf built in": lambda _, __: fastroute.load("mf"),
@@ -225,6 +260,12 @@ ROUTERS: dict[str, MakeRouter] = {
     "bert of three classes": lambda folder, _: classifier(folder, labels=3),
     "bert loaded": lambda folder, _: saved_classifier(folder),
     "bert in int8": lambda folder, _: classifier(folder, labels=1, quantised=True),
+    "mf through an endpoint": lambda folder, _: loaded_from_saved(remote_encoder(), folder),
+    "knn through an endpoint": lambda _, __: neighbours(remote_encoder(dim=DIM), guard=0),
+    "causal_llm through an endpoint": lambda _, __: remote_classifier(),
+    "causal_llm by completions": lambda _, __: remote_classifier(template="{prompt}\nGrade:"),
+    "cascade to an endpoint": lambda _, __: cascade(RandomRouter("large", "small"), remote_classifier()),
+    "causal_llm loaded": lambda folder, _: saved_remote_classifier(folder),
 }
 ENCODERS: dict[str, Callable[[Path], Encoder]] = {
     "static built in": lambda _: load_encoder(),
@@ -233,6 +274,11 @@ ENCODERS: dict[str, Callable[[Path], Encoder]] = {
     "onnx": text_model,
     "onnx, the first token": lambda folder: text_model(folder, pooling="cls", normalise=False),
     "onnx saved": saved_text_model,
+    "endpoint": lambda _: remote_encoder(dim=DIM),
+    "endpoint of unknown length": lambda _: remote_encoder(),
+    "endpoint without a cache": lambda _: remote_encoder(dim=DIM, cache_entries=0),
+    "endpoint with a folder": lambda folder: remote_encoder(dim=DIM, cache_entries=0, cache_folder=folder),
+    "endpoint saved": saved_remote_encoder,
 }
 # What padding and other numbers of rows may change: matrix products of another size may add up in another order.
 TOLERANCE = 1e-5

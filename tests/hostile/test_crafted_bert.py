@@ -108,7 +108,7 @@ def test_members_of_a_router(
 @pytest.mark.parametrize(
     ("member", "value", "says"),
     [
-        ("kind", "openai", "encoder of kind 'openai'; supported: 'static', 'onnx'"),
+        ("kind", "remote", "encoder of kind 'remote'; supported: 'static', 'onnx', 'openai'"),
         ("kind", "static", "lists no encoder.safetensors"),
         ("pooling", None, "pooling is None"),
         ("pooling", "max", "pooling is 'max'; one of mean, cls, graph"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from fastroute.augmentation.client import ExchangeError
 from fastroute.augmentation.journal import request_key
-from fastroute.augmentation.limits import CapReachedError, RateLimit, Spending
+from fastroute.augmentation.limits import CapReachedError, Spending
+from fastroute.endpoints.exchange import ExchangeError
+from fastroute.endpoints.pacing import RateLimit, backoff_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Asker", "RequestFailedError", "RunStoppedError"]
 
-_LONGEST_BACKOFF = 60.0  # seconds
 _LONGEST_PAUSE = 600.0  # seconds; a server that wants more is not waited for
 
 
@@ -104,7 +103,7 @@ class Asker:
                 if error.retry_after:
                     rate.pause(error.retry_after)
                 else:
-                    await self._wait(self._backoff(tried))
+                    await self._wait(backoff_seconds(self._limits.backoff, tried))
 
     async def _try(
         self, key: str, role: str, endpoint: Endpoint, body: Mapping[str, Any], rate: RateLimit
@@ -138,10 +137,6 @@ class Asker:
             return answer
         finally:
             self._spending.settle(worst, charged)
-
-    def _backoff(self, failed: int) -> float:
-        most = min(self._limits.backoff * 2.0 ** (failed - 1), _LONGEST_BACKOFF)
-        return random.uniform(most / 2, most)  # noqa: S311  spreads load, keeps no secret
 
     async def _wait(self, seconds: float) -> None:
         """Sleep, but no longer than the run goes on."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
-import os
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from fastroute.endpoints.address import check_address, read_key
 from fastroute.errors import InvalidArgumentError, InvalidTypeError
 
 if TYPE_CHECKING:
@@ -18,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint"]
 
-_KEY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _OWN_MEMBERS = ("model", "messages", "stream", "n", "max_tokens")
 _OTHER_LIMIT = "max_completion_tokens"
 
@@ -61,18 +57,11 @@ class Endpoint:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("url", "model"):
-            if not isinstance(getattr(self, name), str):
-                raise InvalidTypeError(f"{name}: found {type(getattr(self, name)).__name__}; allowed: a string")
-        host = _checked_host(self.url)
+        if not isinstance(self.model, str):
+            raise InvalidTypeError(f"model: found {type(self.model).__name__}; allowed: a string")
+        check_address(self.url, self.key_env)
         if not self.model:
             raise InvalidArgumentError("model: found an empty name")
-        if self.key_env is not None:
-            _check_key_name(self.key_env)
-            if urlsplit(self.url).scheme == "http" and not _is_this_machine(host):
-                raise InvalidArgumentError(
-                    f"url: http would send the key to {host!r} in the clear; allowed: https, or no key"
-                )
         if (self.price_in is None) != (self.price_out is None):
             raise InvalidArgumentError("price_in, price_out: found one of the two; allowed: both or neither")
         for name, price in (("price_in", self.price_in), ("price_out", self.price_out)):
@@ -96,18 +85,7 @@ class Endpoint:
         InvalidArgumentError
             The variable is not set, or what it holds can't be a key. The message never has the value.
         """
-        if self.key_env is None:
-            return None
-        key = os.environ.get(self.key_env, "")
-        # A name that is not in capitals may be the key itself, given in place of a name.
-        shown = self.key_env if self.key_env.isupper() else "given (not shown: it may be a key)"
-        if not key:
-            raise InvalidArgumentError(f"key_env: the environment variable {shown} is not set")
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise InvalidArgumentError(
-                f"key_env: the environment variable {shown} holds a space, a line end or no ASCII; a key has none"
-            )
-        return key
+        return read_key(self.key_env)
 
     def body(self, messages: Sequence[Mapping[str, str]], **settings: Any) -> dict[str, Any]:
         """Make the body of a request; `extra` overrides `settings`."""
@@ -129,42 +107,6 @@ class Endpoint:
 
 # What a chat template may add to the texts.
 _TEMPLATE_TOKENS = 128
-
-
-def _checked_host(url: str) -> str:
-    allowed = "allowed: the base of an API, such as https://host/v1"
-    # Before a message shows the URL.
-    if any(mark in url for mark in "@?#"):
-        raise InvalidArgumentError(
-            f"url: found a user, a query or a fragment in it (not shown: it may hold a secret); {allowed}, "
-            "and the name of a variable for the key"
-        )
-    if not url.isascii() or not url.isprintable() or " " in url:
-        raise InvalidArgumentError(f"url: found {url!r}; {allowed}")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise InvalidArgumentError(f"url: found {url!r} ({error}); {allowed}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise InvalidArgumentError(f"url: found {url!r}; {allowed}")
-    if parts.path.rstrip("/").endswith("/chat/completions"):
-        raise InvalidArgumentError(f"url: found {url!r}, and /chat/completions is appended to it; {allowed}")
-    return host
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _check_key_name(name: str) -> None:
-    if not isinstance(name, str) or not _KEY_NAME.fullmatch(name):
-        raise InvalidArgumentError(
-            "key_env: found something else than the name of an environment variable (not shown: it may be a key)"
-        )
 
 
 def _check_extra(extra: Mapping[str, Any]) -> None:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fastroute.errors import InvalidArgumentError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["CapReachedError", "Limits", "RateLimit", "Spending"]
+__all__ = ["CapReachedError", "Limits", "Spending"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,35 +60,6 @@ class Limits:
             optional = name in ("requests_per_minute", "max_dollars")
             if not (value is None and optional) and not (isinstance(value, (int, float)) and 0 < value < math.inf):
                 raise InvalidArgumentError(f"{name}: found {value!r}; allowed: a number above 0")
-
-
-class RateLimit:
-    """Spaces the requests of one model evenly; a server's wish to wait holds for all of them.
-
-    Parameters
-    ----------
-    per_minute
-        None for no limit.
-    clock
-        Seconds since any fixed time.
-    """
-
-    def __init__(self, per_minute: float | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._interval = 0.0 if per_minute is None else 60.0 / per_minute
-        self._clock = clock
-        self._next = -math.inf
-
-    def take(self) -> float:
-        """Return 0 if a request may be sent now, and count it; else the seconds to wait before asking again."""
-        now = self._clock()
-        if now < self._next:
-            return self._next - now
-        self._next = now + self._interval
-        return 0.0
-
-    def pause(self, seconds: float) -> None:
-        """Let nothing be sent for so long."""
-        self._next = max(self._next, self._clock() + seconds)
 
 
 class CapReachedError(Exception):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastroute.augmentation.asking import Asker, RequestFailedError, RunStoppedError
-from fastroute.augmentation.client import import_aiohttp, open_client
+from fastroute.augmentation.client import open_client
 from fastroute.augmentation.cost import Estimate, estimate_cost
 from fastroute.augmentation.journal import open_journal, read_ledger
 from fastroute.augmentation.limits import Limits
@@ -20,6 +20,7 @@ from fastroute.augmentation.models import ANSWERING, ORDERS, Models, NoJudgement
 from fastroute.augmentation.results import OUTPUT_FORMATS, Failure, JudgedPair, write_results
 from fastroute.augmentation.rows import Columns, Row, read_rows
 from fastroute.batch.parquet import import_pyarrow
+from fastroute.endpoints.exchange import import_aiohttp
 from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def augment(
 
 
 def _check_arguments(models: Models, limits: Limits, folder: Path, output_format: str) -> None:
-    import_aiohttp()
+    import_aiohttp("augment")
     for role, endpoint in models.endpoints.items():
         _check_key(role, endpoint)
     if output_format not in OUTPUT_FORMATS:

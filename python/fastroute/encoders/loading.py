@@ -8,6 +8,7 @@ from fastroute import builtin
 from fastroute.artifact import ENCODER, Artifact, read_artifact
 from fastroute.artifact.folder import checked_path
 from fastroute.encoders.onnx import OnnxEncoder
+from fastroute.encoders.openai import OpenAIEncoder
 from fastroute.encoders.static import DEFAULT_ENCODER, StaticEncoder
 from fastroute.errors import ArtifactCorruptError, InvalidTypeError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["encoder_from", "load_encoder"]
 
 
-def load_encoder(encoder: str | os.PathLike[str] = DEFAULT_ENCODER) -> StaticEncoder | OnnxEncoder:
+def load_encoder(encoder: str | os.PathLike[str] = DEFAULT_ENCODER) -> StaticEncoder | OnnxEncoder | OpenAIEncoder:
     """Load an encoder by built-in name or by path.
 
     Raises
@@ -35,11 +36,13 @@ def load_encoder(encoder: str | os.PathLike[str] = DEFAULT_ENCODER) -> StaticEnc
     return encoder_from(read_artifact(found or checked_path(encoder, "encoder"), format=ENCODER))
 
 
-def encoder_from(artifact: Artifact) -> StaticEncoder | OnnxEncoder:
+def encoder_from(artifact: Artifact) -> StaticEncoder | OnnxEncoder | OpenAIEncoder:
     """Make an encoder of a verified artifact, by its kind."""
     kind = artifact.manifest["kind"]
     if kind == "onnx":
         return OnnxEncoder(artifact)
+    if kind == "openai":
+        return OpenAIEncoder.from_artifact(artifact)
     if kind == "static":
         return StaticEncoder(artifact)
-    raise ArtifactCorruptError(f"{artifact.path}: encoder of kind {kind!r}; supported: 'static', 'onnx'")
+    raise ArtifactCorruptError(f"{artifact.path}: encoder of kind {kind!r}; supported: 'static', 'onnx', 'openai'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastroute.routers.bert import BertRouter
 from fastroute.routers.cascade import CascadeRouter
+from fastroute.routers.causal_llm_endpoint import CausalLlmEndpointRouter
 from fastroute.routers.experts import ExpertsRouter
 from fastroute.routers.explanation import (
     BattleExplanation,
@@ -27,6 +28,7 @@ __all__ = [
     "BertRouter",
     "CascadeExplanation",
     "CascadeRouter",
+    "CausalLlmEndpointRouter",
     "DomainShare",
     "ExpertsRouter",
     "Explanation",

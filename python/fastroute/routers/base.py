@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 from fastroute import builtin
 from fastroute.artifact import ENCODER, ROUTER, Artifact, bundled, read_artifact, safetensors, write_artifact
-from fastroute.encoders import Encoder, OnnxEncoder, StaticEncoder, load_encoder
+from fastroute.encoders import Encoder, OnnxEncoder, OpenAIEncoder, StaticEncoder, load_encoder
 from fastroute.encoders.loading import encoder_from
 from fastroute.errors import (
     ArtifactCorruptError,
@@ -374,7 +374,7 @@ def encoder_reference(encoder: Encoder | None) -> tuple[dict[str, Any] | None, d
     """Return what a manifest says of the encoder, and the files to bundle."""
     if encoder is None:
         return None, {}
-    files = dict(encoder.files()) if isinstance(encoder, (StaticEncoder, OnnxEncoder)) else {}
+    files = dict(encoder.files()) if isinstance(encoder, (StaticEncoder, OnnxEncoder, OpenAIEncoder)) else {}
     return {"name": encoder.name, "sha256": encoder.sha256, "bundled": bool(files)}, files
 
 
@@ -397,6 +397,8 @@ def encoder_of(artifact: Artifact, given: Encoder | str | os.PathLike[str] | Non
     encoder: Encoder
     if isinstance(given, (str, os.PathLike)):
         encoder = load_encoder(given)
+    elif isinstance(given, OpenAIEncoder) and reference.get("bundled") is True:
+        encoder = given.known_by(bundled(artifact, format=ENCODER))
     elif given is not None:
         if not isinstance(given, Encoder):
             raise InvalidTypeError(f"encoder: found {type(given).__name__}, allowed: an Encoder, a name or a path")
