@@ -143,6 +143,11 @@ def test_int8_keeps_the_order(kind: str, caplog: pytest.LogCaptureFixture) -> No
     assert 0 < found.largest_difference < 0.2
 
 
+def test_int8_is_a_quarter_tables_included() -> None:
+    graph = export_encoder(random_model("bert", vocab_size=8000, hidden_size=128, positions=512))
+    assert 0.25 < len(quantised(graph)) / len(graph) < 0.27
+
+
 def test_float16_is_close_and_gives_float32() -> None:
     graph = export_classifier(random_model("bert", labels=3))
     small = halved(graph)

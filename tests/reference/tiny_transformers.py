@@ -23,7 +23,7 @@ def config_of(kind: str, *, vocab_size: int = VOCABULARY, positions: int = POSIT
     if kind == "distilbert":
         sizes = {"vocab_size": vocab_size, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
         return transformers.DistilBertConfig(**sizes, max_position_embeddings=positions, **changes)
-    sizes = {"vocab_size": vocab_size, **_SIZES}
+    sizes = {"vocab_size": vocab_size, **{name: changes.pop(name, size) for name, size in _SIZES.items()}}
     if kind == "xlm-roberta":  # counts its positions from the id of padding on
         return transformers.XLMRobertaConfig(
             **sizes, max_position_embeddings=positions + 2, pad_token_id=1, type_vocab_size=1, **changes
