@@ -27,6 +27,7 @@ ENTRY_POINTS = "fastroute.routers"
 _KINDS = {
     "bert": "fastroute.routers.bert:BertRouter",
     "cascade": "fastroute.routers.cascade:CascadeRouter",
+    "causal_llm": "fastroute.routers.causal_llm:CausalLlmRouter",
     "experts": "fastroute.routers.experts:ExpertsRouter",
     "knn": "fastroute.routers.knn:KnnRouter",
     "mf": "fastroute.routers.matrix_factorization:MatrixFactorizationRouter",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastroute.routers.bert import BertRouter
 from fastroute.routers.cascade import CascadeRouter
+from fastroute.routers.causal_llm import CausalLlmRouter
 from fastroute.routers.experts import ExpertsRouter
 from fastroute.routers.explanation import (
     BattleExplanation,
@@ -28,6 +29,7 @@ __all__ = [
     "CascadeExplanation",
     "CascadeRouter",
     "DomainShare",
+    "CausalLlmRouter",
     "ExpertsRouter",
     "Explanation",
     "FeatureEffect",
