@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.reference.bert_graph import random_tensors
+from tests.reference.decoder_graph import AFTER, BEFORE, write_decoder
 from tests.reference.tiny_artifacts import MODELS, random_experts, random_weights, write_experts, write_router
 from tests.reference.tiny_models import write_model
 
@@ -17,6 +18,7 @@ from fastroute.encoders import Encoder, OnnxEncoder, load_encoder
 from fastroute.routers import (
     BertRouter,
     CascadeRouter,
+    CausalLlmRouter,
     ExpertsRouter,
     KnnRouter,
     MatrixFactorizationRouter,
@@ -181,6 +183,16 @@ def saved_classifier(folder: Path) -> Router:
     return fastroute.load(folder)
 
 
+def decoder(folder: Path, **settings: object) -> CausalLlmRouter:
+    model = write_decoder(on_onnx_runtime(folder))
+    return CausalLlmRouter.from_folder(model, "large", "small", template=(BEFORE, AFTER), **settings)  # type: ignore[arg-type]
+
+
+def saved_decoder(folder: Path) -> Router:
+    decoder(folder, max_tokens=20).save(folder)
+    return fastroute.load(folder)
+
+
 MakeRouter = Callable[[Path, Path], Router]
 ROUTERS: dict[str, MakeRouter] = {
     "mf built in": lambda _, __: fastroute.load("mf"),
@@ -225,6 +237,8 @@ ROUTERS: dict[str, MakeRouter] = {
     "bert of three classes": lambda folder, _: classifier(folder, labels=3),
     "bert loaded": lambda folder, _: saved_classifier(folder),
     "bert in int8": lambda folder, _: classifier(folder, labels=1, quantised=True),
+    "causal_llm of a folder": lambda folder, _: decoder(folder),
+    "causal_llm loaded": lambda folder, _: saved_decoder(folder),
 }
 ENCODERS: dict[str, Callable[[Path], Encoder]] = {
     "static built in": lambda _: load_encoder(),
@@ -242,7 +256,7 @@ class Same:
     """Whether numbers are the same: bit for bit, but for what ONNX Runtime gives."""
 
     def __init__(self, name: str) -> None:
-        self.tolerance = TOLERANCE if "onnx" in name.lower() or "bert" in name else 0.0
+        self.tolerance = TOLERANCE if any(kind in name.lower() for kind in ("onnx", "bert", "causal_llm")) else 0.0
 
     def __call__(self, found: object, expected: object) -> bool:
         a, b = np.asarray(found), np.asarray(expected)

@@ -87,7 +87,9 @@ def export_decoder(
     labels: Sequence[str] = (),
     quantise: bool = True,
 ) -> ExportedDecoder:
-    """Write a decoder's graph, its tokenizer and its labels into a folder; needs ``pip install 'fastroute[train-llm]'``.
+    """Write a decoder's graph, its tokenizer and its labels into a folder.
+
+    Needs ``pip install 'fastroute[train-llm]'``.
 
     The graph has the inputs `input_ids` and `attention_mask`, (batch, length) int64 with padding on the right, no cache
     of keys and values, and the output `hidden`: the state after the last norm at the last token that is no padding,
@@ -121,7 +123,9 @@ def export_decoder(
     model, tokenizer = _read(transformers, torch, source)
     rows = _label_rows(model, tokenizer, labels)
     folder.mkdir(parents=True, exist_ok=True)
-    sequences = [tokenizer.encode("".join((template[0], each, template[1])), add_special_tokens=False).ids for each in SAMPLES]
+    sequences = [
+        tokenizer.encode("".join((template[0], each, template[1])), add_special_tokens=False).ids for each in SAMPLES
+    ]
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         plain = Path(scratch) / GRAPH_FILE
         _write_graph(torch, model, plain)
@@ -190,7 +194,7 @@ def _imported(source: Path) -> tuple[Any, Any]:
 
 
 def _read(transformers: Any, torch: Any, source: Path) -> tuple[Any, Any]:
-    """The model in float32, and its tokenizer of the `tokenizers` package."""
+    """Read the model in float32, and its tokenizer of the `tokenizers` package."""
     is_file = source.suffix == ".gguf"
     if not (source.is_file() if is_file else (source / "config.json").is_file()):
         raise DataError(f"{source}: is neither a .gguf file nor a folder with config.json and safetensors")
@@ -322,7 +326,7 @@ def _sha256(source: Path) -> str:
 
 
 def _licence(source: Path) -> str | None:
-    """What a .gguf file says of its licence."""
+    """Read the licence in a .gguf file."""
     if source.suffix != ".gguf":
         return None
     import gguf

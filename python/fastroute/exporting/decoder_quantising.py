@@ -57,9 +57,7 @@ def quantise_decoder(graph: Path, output: Path, sequences: Sequence[Sequence[int
     largest = _largest_activations(onnx, model, sequences)
     kept = [name for name, ratio in largest.items() if ratio > OUTLIER]
     if kept:
-        settings = DefaultWeightOnlyQuantConfig(
-            block_size=_BLOCK, is_symmetric=True, accuracy_level=4, bits=8
-        )
+        settings = DefaultWeightOnlyQuantConfig(block_size=_BLOCK, is_symmetric=True, accuracy_level=4, bits=8)
         others = [name for name in largest if name not in set(kept)]
         quantiser = MatMulNBitsQuantizer(model, algo_config=settings, nodes_to_exclude=others)
         quantiser.process()
@@ -92,9 +90,7 @@ def _largest_activations(onnx: Any, model: Any, sequences: Sequence[Sequence[int
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = runtime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = runtime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     ratios = dict.fromkeys(seen, 0.0)
     for ids in sequences:
         given = np.array([ids], np.int64)

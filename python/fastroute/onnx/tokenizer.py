@@ -89,6 +89,7 @@ class TextTokenizer:
         self.vocabulary = max(ids.values()) + 1
         self._around: tuple[list[int], list[int]] | None = None
         if template is not None:
+            self._native.no_padding()
             self._native.no_truncation()
             before, after = (self._encode([text], added=False)[0].ids for text in template)
             self._around, self.added = (before, after), len(before) + len(after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -17,13 +18,13 @@ from fastroute.errors import (
 from fastroute.onnx import LABELS_FILE
 from fastroute.onnx.arguments import checked_device, checked_max_tokens
 from fastroute.policies import Threshold
-from fastroute.routers.base import STRONG, WEAK, different_models, names_of, weights_of
+from fastroute.routers.arguments import seed_in_range, whole_number
+from fastroute.routers.base import STRONG, WEAK, different_models, model_index, names_of, weights_of
 from fastroute.routers.graph_router import GraphRouter, located, model_in
 from fastroute.routers.heads import Head, head_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,7 +42,7 @@ TEMPLATE: Final = (
     "<|im_start|>user\n",
     "<|im_end|>\n<|im_start|>user\nIs that easy or hard to answer well?<|im_end|>\n<|im_start|>assistant\nIt is",
 )
-"""Text before and after a prompt: a turn of ChatML, and a question that the first label answers with the strong model."""
+"""Text before and after a prompt: a turn of ChatML, and a question that the first label answers for the strong model."""
 LABELS: Final = (" hard", " easy")
 _OUTPUTS = ("hidden",)
 _LONGEST_TEMPLATE = 4096  # characters
@@ -49,7 +50,8 @@ _MOST_LABELS = 8
 
 
 class CausalLlmRouter(GraphRouter):
-    """A decoder as a classifier: softmax over labels at the last position, as RouteLLM's (arXiv 2406.18665, section 4.1).
+    """A decoder as a classifier: softmax over labels at the last position, as RouteLLM's `causal_llm`
+    (arXiv 2406.18665, section 4.1).
 
     A prompt is put into a template, the decoder reads it, and each label has a row of weights for the hidden state at
     the last token. Untrained, the rows are those that the decoder itself has for the labels' tokens, so that the score
@@ -66,13 +68,13 @@ class CausalLlmRouter(GraphRouter):
     def __init__(
         self,
         model: TextModel,
+        strong: str = STRONG,
+        weak: str = WEAK,
+        *,
         weight: NDArray[np.float32],
         bias: NDArray[np.float32],
         labels: tuple[str, ...],
         head: Head,
-        strong: str = STRONG,
-        weak: str = WEAK,
-        *,
         threshold: float = 0.5,
     ) -> None:
         head.check_width(len(labels), "head")
@@ -151,7 +153,16 @@ class CausalLlmRouter(GraphRouter):
         model.check_vocabulary(found.config.get("vocab_size"))
         model.check_longest()
         weight, bias, labels = _read_labels(found.path, model.width)
-        return cls(model, weight, bias, labels, given or _usual_head(len(labels)), strong, weak, threshold=threshold)
+        return cls(
+            model,
+            strong,
+            weak,
+            weight=weight,
+            bias=bias,
+            labels=labels,
+            head=given or _usual_head(len(labels)),
+            threshold=threshold,
+        )
 
     @classmethod
     def from_artifact(
@@ -239,30 +250,46 @@ class CausalLlmRouter(GraphRouter):
         InvalidTypeError, InvalidArgumentError
             An argument has a type or value that is not allowed.
         """
-        from fastroute.training.causal_llm import train_labels
+        from fastroute.training.causal_llm import FEWEST_PROMPTS, HEADS, train_labels
+        from fastroute.training.comparisons.plan import Plan, read_plan
+        from fastroute.training.comparisons.sources import read_sources
 
+        if head not in HEADS:
+            raise InvalidArgumentError(f"head: found {head!r:.60}, allowed: {', '.join(HEADS)}")
+        if not isinstance(zero_shot, bool):
+            raise InvalidTypeError(f"zero_shot: found {type(zero_shot).__name__}, allowed: a bool")
+        if provenance is not None and not isinstance(provenance, Mapping):
+            raise InvalidTypeError(f"provenance: found {type(provenance).__name__}, allowed: a mapping")
+        most, seed = whole_number("most_prompts", most_prompts, least=FEWEST_PROMPTS), seed_in_range(seed)
+        chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)
+        sources = read_sources(outcomes, judge_scores, None, domain_column=domain_column, score_range=score_range)
+        for argument, name in (("strong", self._strong), ("weak", self._weak)):
+            model_index(sources.models, name, argument)
+        trained_head = Head(head, strong_class=0) if head == "binary" else Head(head)
         trained = train_labels(
             self._model,
+            sources,
+            chosen,
             (self._strong, self._weak),
-            (self._weight, self._bias, self._head),
-            outcomes,
-            judge_scores,
-            plan=plan,
-            domain_column=domain_column,
-            score_range=score_range,
             head=head,
-            most_prompts=most_prompts,
+            scores_of=trained_head.scores,
+            own_scores_of=lambda states: self._head.scores(self._logits(states)),
+            most_prompts=most,
             zero_shot=zero_shot,
             seed=seed,
             cache=cache,
-            provenance=provenance,
             progress=progress,
         )
-        self._weight, self._bias, self._head = trained.weight, trained.bias, trained.head
-        if trained.labels:
-            self._labels = trained.labels
+        if trained.weight is not None and trained.bias is not None:
+            self._weight, self._bias, self._head, self._labels = (
+                trained.weight,
+                trained.bias,
+                trained_head,
+                trained.labels,
+            )
         self._threshold = Threshold(trained.threshold)
-        self._manifest = {"threshold": self.threshold, **trained.members}
+        training = {**(provenance or {}), **trained.members["training"]}
+        self._manifest = {"threshold": self.threshold, **trained.members, "training": training}
         self._artifact = ""
         return self
 
@@ -283,23 +310,18 @@ class CausalLlmRouter(GraphRouter):
         return before, after
 
     def _logits(self, rows: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
-        return label_logits(rows, self._weight, self._bias)
+        """Logits of the labels, (n, labels) float64: each row's the same alone and among others."""
+        wide = rows.astype(np.float64)
+        # A matrix product may add up in another order for another number of rows; a sum along each row may not.
+        each = [(wide * row).sum(axis=1) for row in self._weight.astype(np.float64)]
+        logits: NDArray[np.float64] = np.stack(each, axis=1) + self._bias
+        return logits
 
     def _contents(self) -> Contents:
         members, files = super()._contents()
         tensors = {"weight": self._weight, "bias": self._bias}
         members |= {"labels": list(self._labels), "template": list(self.template)}
         return members, {**files, LABELS_FILE: safetensors.encode(tensors)}
-
-
-def label_logits(
-    rows: NDArray[np.float32], weight: NDArray[np.floating[Any]], bias: NDArray[np.floating[Any]]
-) -> NDArray[np.float64]:
-    """Logits (n, labels) of hidden states (n, width), in float64: each row's the same alone and among others."""
-    wide = rows.astype(np.float64)
-    # A matrix product may add up in another order for another number of rows; a sum along each row may not.
-    logits: NDArray[np.float64] = np.stack([(wide * row).sum(axis=1) for row in weight.astype(np.float64)], axis=1)
-    return logits + bias
 
 
 def _usual_head(labels: int) -> Head:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
+from fastroute.errors import DataError
 from fastroute.training.comparisons.held_out import FOLDS
 from fastroute.training.comparisons.pairing import comparisons_of
-from fastroute.training.comparisons.plan import Plan, read_plan
-from fastroute.training.comparisons.sources import read_sources
 from fastroute.training.halving import halving
 from fastroute.training.hidden_states import hidden_states
 from fastroute.training.label_head import cross_entropy, fit_softmax
@@ -21,19 +18,23 @@ from fastroute.training.splits import drawn, fold_of
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from fastroute.onnx.model import TextModel
-    from fastroute.routers.heads import Head
+    from fastroute.training.comparisons.plan import Plan
+    from fastroute.training.comparisons.sources import Sources
     from fastroute.training.progress import Progress
 
-__all__ = ["HEADS", "L2", "TrainedLabels", "train_labels"]
+    Scores = Callable[[NDArray[Any]], NDArray[np.float32]]
+
+__all__ = ["FEWEST_PROMPTS", "HEADS", "L2", "TrainedLabels", "targets_of", "train_labels"]
 
 HEADS: Final = ("binary", "three_class")
 L2: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _NAMES = {"binary": ("strong", "weak"), "three_class": ("strong wins", "tie", "weak wins")}
-_FEWEST = 20  # prompts
+FEWEST_PROMPTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,102 +44,82 @@ class TrainedLabels:
     Attributes
     ----------
     weight, bias
-        (labels, width) and (labels,) float32.
+        (labels, width) and (labels,) float32; None where they are as they were.
     labels
-        Their names; empty where they are as they were.
-    head
-        What their logits mean.
+        Their names.
     threshold
         Sends half of the training prompts, scored without their folds, to the strong model.
     members
         Of the manifest: calibration, training, metrics.
     """
 
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    weight: NDArray[np.float32] | None
+    bias: NDArray[np.float32] | None
     labels: tuple[str, ...]
-    head: Head
     threshold: float
     members: dict[str, Any]
 
 
 def train_labels(
     model: TextModel,
+    sources: Sources,
+    plan: Plan,
     pair: tuple[str, str],
-    before: tuple[NDArray[np.float32], NDArray[np.float32], Head],
-    outcomes: object,
-    judge_scores: object,
     *,
-    plan: Plan | str | os.PathLike[str] | None = None,
-    domain_column: str | None = None,
-    score_range: tuple[float, float] = (0.0, 1.0),
-    head: str = "binary",
+    head: str,
+    scores_of: Scores,
+    own_scores_of: Scores,
     most_prompts: int = 4000,
     zero_shot: bool = False,
     seed: int = 0,
     cache: str | os.PathLike[str] | None = None,
-    provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> TrainedLabels:
-    """Train the labels of a causal_llm router; arguments and errors are those of `CausalLlmRouter.fit`.
+    """Train the labels of a causal_llm router; the rest is as for `CausalLlmRouter.fit`.
 
-    `before` has the weights, the biases and the head that the router has now.
+    Parameters
+    ----------
+    head
+        One of `HEADS`.
+    scores_of
+        From logits (n, labels) float64 of that head to scores (n,).
+    own_scores_of
+        From hidden states (n, width) to the scores of the labels that the router has now.
     """
-    from fastroute.routers.arguments import seed_in_range, whole_number
-    from fastroute.routers.base import model_index
-    from fastroute.routers.causal_llm import label_logits
-    from fastroute.routers.heads import Head
-
-    if head not in HEADS:
-        raise InvalidArgumentError(f"head: found {head!r:.60}, allowed: {', '.join(HEADS)}")
-    if provenance is not None and not isinstance(provenance, Mapping):
-        raise InvalidTypeError(f"provenance: found {type(provenance).__name__}, allowed: a mapping")
-    most, seed = whole_number("most_prompts", most_prompts, least=_FEWEST), seed_in_range(seed)
-    chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)
-    sources = read_sources(outcomes, judge_scores, None, domain_column=domain_column, score_range=score_range)
-    for argument, name in zip(("strong", "weak"), pair, strict=True):
-        model_index(sources.models, name, argument)
-    comparisons, left_out = comparisons_of(sources.tasks, chosen, pair)
-    data = qualities_of(comparisons, chosen, pair)
-    data = data.take(_drawn_by_task(data, most, seed))
-    if len(data.keys) < _FEWEST:
-        raise DataError(f"outcomes: {len(data.keys)} prompts were scored for both sides; {_FEWEST} are needed")
+    comparisons, left_out = comparisons_of(sources.tasks, plan, pair)
+    data = qualities_of(comparisons, plan, pair)
+    data = data.take(_drawn_by_task(data, most_prompts, seed))
+    if len(data.keys) < FEWEST_PROMPTS:
+        raise DataError(f"outcomes: {len(data.keys)} prompts were scored for both sides; {FEWEST_PROMPTS} are needed")
     states = hidden_states(model, data.prompts, cache=cache, progress=progress)
-    targets = targets_of(data, chosen, head)
     folds = fold_of(data.keys, seed)
-    own_scores = before[2].scores(label_logits(states, before[0], before[1]))  # of no label of the data
+    own_scores = own_scores_of(states)  # they know nothing of the data
+    weight = bias = None
+    no_figures: dict[str, Any] = {}
     if zero_shot:
-        weight, bias, kept_head, scores = (*before, own_scores)
-        fitted: dict[str, Any] = {"head": "the decoder's own labels"}
+        scores, fitted = own_scores, no_figures
     else:
-        kept_head = Head(head, strong_class=0 if head == "binary" else 1)
-        weight, bias, logits, fitted = _cross_validated(states, targets, folds)
-        scores = kept_head.scores(logits)
-    figures = figures_by_task(data, comparisons, scores, folds)
-    if not zero_shot and before[2].kind == "binary":
-        own = figures_by_task(data, comparisons, own_scores, folds, interval=False)
-        figures["zero_shot_apgr"] = own["held_out_apgr"]
+        weight, bias, logits, fitted = _cross_validated(states, targets_of(data, plan, head), folds)
+        scores = scores_of(logits)
+        fitted["before_apgr"] = figures_by_task(data, comparisons, own_scores, folds, interval=False)["held_out_apgr"]
     threshold, calibration = halving(scores)
-    return TrainedLabels(
-        weight,
-        bias,
-        () if zero_shot else _NAMES[head],
-        kept_head,
-        threshold,
-        {
-            "calibration": calibration,
-            "training": {
-                **(provenance or {}),
-                "prompts": len(data.prompts),
-                "cut_prompts": model.tokenizer.truncated,
-                "domains": list(data.domains),
-                "gains_are": "differences in score" if data.comparable else "relative to the prompt's domain",
-                "dropped_rows": sources.dropped,
-                "tasks_left_out": list(left_out),
-            },
-            "metrics": {**figures, **fitted},
-        },
-    )
+    training = {
+        "prompts": len(data.prompts),
+        "cut_prompts": int((np.array(_lengths(model, data.prompts)) > model.tokenizer.max_tokens).sum()),
+        "domains": list(data.domains),
+        "gains_are": "differences in score" if data.comparable else "relative to the prompt's domain",
+        "dropped_rows": sources.dropped,
+        "tasks_left_out": list(left_out),
+    }
+    metrics = {**figures_by_task(data, comparisons, scores, folds), **fitted}
+    members = {"calibration": calibration, "training": training, "metrics": metrics}
+    return TrainedLabels(weight, bias, _NAMES[head], threshold, members)
+
+
+def _lengths(model: TextModel, prompts: Sequence[str]) -> list[int]:
+    """Tokens of prompts in their template, before any is cut."""
+    tokenizer = model.tokenizer
+    return [len(tokenizer.bare_ids(prompt, truncate=False)) + tokenizer.added for prompt in prompts]
 
 
 def targets_of(data: Qualities, plan: Plan, head: str) -> NDArray[np.float64]:

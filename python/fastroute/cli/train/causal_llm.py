@@ -1,4 +1,4 @@
-"""``fastroute train causal_llm``: a small language model reads the prompt, and labels are trained on what it makes of it."""
+"""``fastroute train causal_llm``: a small language model reads the prompt, and its last state is classified."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def add_parser(kinds: Subparsers) -> None:
         help=f"tokens of --zero-shot, of which the first says that the strong model is needed "
         f"(default: '{LABELS[0]}' '{LABELS[1]}')",
     )
-    router.add_argument("--max-tokens", type=positive_number, metavar="N", help="of a prompt and template (default: 512)")
+    router.add_argument(
+        "--max-tokens", type=positive_number, metavar="N", help="of a prompt with the template (default: 512)"
+    )
     training = parser.add_argument_group("training")
     training.add_argument("--zero-shot", action="store_true", help="leave the labels what they are to the decoder")
     training.add_argument(
@@ -194,7 +196,7 @@ def _report(router: CausalLlmRouter) -> None:
     if "held_out_apgr" in router.metrics:
         area = router.metrics["held_out_apgr"]
         said = "nothing can be gained on held-out prompts" if area is None else f"held-out APGR {area:.4f}"
-        own = router.metrics.get("zero_shot_apgr")
+        own = router.metrics.get("before_apgr")
         _say(said + ("" if own is None else f", of the decoder's own labels {own:.4f}") + " (random: 0.5)")
 
 
