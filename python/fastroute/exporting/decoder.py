@@ -19,6 +19,7 @@ from fastroute.artifact import atomic_file, safetensors
 from fastroute.artifact.folder import checked_path
 from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
 from fastroute.onnx import GRAPH_FILE, LABELS_FILE, TOKENIZER_FILE
+from fastroute.onnx.folder import graph_path, read_file
 
 if TYPE_CHECKING:
     import os
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["SAMPLES", "ExportedDecoder", "export_decoder"]
+__all__ = ["SAMPLES", "ExportedDecoder", "export_decoder", "export_facts", "is_exported"]
 
+_FACTS_FILE: Final = "export.json"
 _OPSET: Final = 18
 _TOLERANCE: Final = 1e-4  # of the largest hidden state
 _LEAST_CORRELATION: Final = 0.9
@@ -157,13 +159,38 @@ def export_decoder(
             LABELS_FILE: safetensors.encode(
                 {"weight": rows, "bias": np.zeros(len(rows), np.float32)}, {"labels": json.dumps(list(labels))}
             ),
-            "export.json": json.dumps(asdict(done), indent=2).encode(),
+            _FACTS_FILE: json.dumps(asdict(done), indent=2).encode(),
         }
         for name, raw in files.items():
             with atomic_file(folder / name) as stream:
                 stream.write(raw)
         written.replace(folder / GRAPH_FILE)  # last: with it the folder is whole
     return done
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a folder holds a graph, which `export_decoder` writes last."""
+    return path.is_dir() and graph_path(path) is not None
+
+
+def export_facts(folder: Path) -> dict[str, Any]:
+    """Read what `export_decoder` said of a folder; its name where it was another's work.
+
+    Raises
+    ------
+    DataError
+        The file of facts is no JSON object.
+    """
+    path = folder / _FACTS_FILE
+    if not path.is_file():
+        return {"name": folder.resolve().name}
+    try:
+        facts = json.loads(read_file(folder, path, most=1 << 16))
+    except ValueError as error:
+        raise DataError(f"{path}: not a JSON file: {error}") from error
+    if not isinstance(facts, dict):
+        raise DataError(f"{path}: holds {type(facts).__name__}; a JSON object is needed")
+    return facts
 
 
 @contextmanager
@@ -197,7 +224,9 @@ def _read(transformers: Any, torch: Any, source: Path) -> tuple[Any, Any]:
     """Read the model in float32, and its tokenizer of the `tokenizers` package."""
     is_file = source.suffix == ".gguf"
     if not (source.is_file() if is_file else (source / "config.json").is_file()):
-        raise DataError(f"{source}: is neither a .gguf file nor a folder with config.json and safetensors")
+        raise DataError(
+            f"{source}: is neither a .gguf file nor a folder with config.json, {TOKENIZER_FILE} and safetensors"
+        )
     folder = source.parent if is_file else source
     # Nothing is fetched, and pickled weights are never read.
     given: dict[str, Any] = {"local_files_only": True, **({"gguf_file": source.name} if is_file else {})}
@@ -210,7 +239,14 @@ def _read(transformers: Any, torch: Any, source: Path) -> tuple[Any, Any]:
                 **({} if is_file else {"use_safetensors": True}),
                 **given,
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **given).backend_tokenizer
+            if is_file:
+                tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **given).backend_tokenizer
+            else:
+                from tokenizers import Tokenizer
+
+                tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+                tokenizer.no_padding()
+                tokenizer.no_truncation()
     except MemoryError:
         raise
     except Exception as error:

@@ -42,7 +42,7 @@ TEMPLATE: Final = (
     "<|im_start|>user\n",
     "<|im_end|>\n<|im_start|>user\nIs that easy or hard to answer well?<|im_end|>\n<|im_start|>assistant\nIt is",
 )
-"""Text before and after a prompt: a turn of ChatML, and a question that the first label answers for the strong model."""
+"""Text before and after a prompt: a turn of ChatML, and a question to which the first label says strong."""
 LABELS: Final = (" hard", " easy")
 _OUTPUTS = ("hidden",)
 _LONGEST_TEMPLATE = 4096  # characters
@@ -50,8 +50,9 @@ _MOST_LABELS = 8
 
 
 class CausalLlmRouter(GraphRouter):
-    """A decoder as a classifier: softmax over labels at the last position, as RouteLLM's `causal_llm`
-    (arXiv 2406.18665, section 4.1).
+    """A decoder as a classifier: softmax over labels at the last position.
+
+    This is RouteLLM's `causal_llm` (arXiv 2406.18665, section 4.1).
 
     A prompt is put into a template, the decoder reads it, and each label has a row of weights for the hidden state at
     the last token. Untrained, the rows are those that the decoder itself has for the labels' tokens, so that the score
@@ -98,6 +99,7 @@ class CausalLlmRouter(GraphRouter):
         threshold: float = 0.5,
         max_tokens: int | None = None,
         device: str = "cpu",
+        provenance: Mapping[str, Any] | None = None,
     ) -> CausalLlmRouter:
         """Make an untrained router of a folder that `fastroute.exporting.decoder.export_decoder` wrote.
 
@@ -118,6 +120,8 @@ class CausalLlmRouter(GraphRouter):
             Tokens after this many don't count, the template's included; 512 at most where None.
         device
             "cpu" or "cuda".
+        provenance
+            What the artifact is to say of how it was made, where `fit` says nothing else.
 
         Raises
         ------
@@ -153,7 +157,7 @@ class CausalLlmRouter(GraphRouter):
         model.check_vocabulary(found.config.get("vocab_size"))
         model.check_longest()
         weight, bias, labels = _read_labels(found.path, model.width)
-        return cls(
+        router = cls(
             model,
             strong,
             weak,
@@ -163,6 +167,9 @@ class CausalLlmRouter(GraphRouter):
             head=given or _usual_head(len(labels)),
             threshold=threshold,
         )
+        if provenance is not None:
+            router._manifest["training"] = dict(provenance)
+        return router
 
     @classmethod
     def from_artifact(
@@ -204,7 +211,7 @@ class CausalLlmRouter(GraphRouter):
         plan: Plan | str | os.PathLike[str] | None = None,
         domain_column: str | None = None,
         score_range: tuple[float, float] = (0.0, 1.0),
-        head: str = "binary",
+        head: str = "three_class",
         most_prompts: int = 4000,
         zero_shot: bool = False,
         seed: int = 0,
@@ -221,8 +228,8 @@ class CausalLlmRouter(GraphRouter):
         outcomes, judge_scores, plan, domain_column, score_range
             As for `KnnRouter.fit`.
         head
-            "binary": how likely the strong model is better by the difference of the sides' scores, in two labels.
-            "three_class": strong model wins, tie, weak model wins, as if each score were a probability to succeed.
+            "three_class": strong model wins, tie, weak model wins, as if each side's score were its probability to
+            succeed. "binary": two labels, by the difference of the scores.
         most_prompts
             So many are drawn, from each task by the root of its size.
         zero_shot
@@ -292,11 +299,6 @@ class CausalLlmRouter(GraphRouter):
         self._manifest = {"threshold": self.threshold, **trained.members, "training": training}
         self._artifact = ""
         return self
-
-    def note_training(self, provenance: Mapping[str, Any]) -> None:
-        """Have the artifact say how it was made: for a router that is saved as the decoder is, without `fit`."""
-        self._manifest = {**self._manifest, "training": dict(provenance)}
-        self._artifact = ""
 
     @property
     def labels(self) -> tuple[str, ...]:

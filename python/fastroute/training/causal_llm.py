@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["FEWEST_PROMPTS", "HEADS", "L2", "TrainedLabels", "targets_of", "train_labels"]
 
 HEADS: Final = ("binary", "three_class")
-L2: Final = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+L2: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _NAMES = {"binary": ("strong", "weak"), "three_class": ("strong wins", "tie", "weak wins")}
 FEWEST_PROMPTS: Final = 20
 

@@ -95,7 +95,10 @@ def add_parser(kinds: Subparsers) -> None:
     training = parser.add_argument_group("training")
     training.add_argument("--zero-shot", action="store_true", help="leave the labels what they are to the decoder")
     training.add_argument(
-        "--head", choices=("binary", "three_class"), default="binary", help="labels to train (default: %(default)s)"
+        "--head",
+        choices=("three_class", "binary"),
+        default="three_class",
+        help="labels to train (default: %(default)s)",
     )
     training.add_argument("--cache", metavar="DIR", help="keep the exported decoder and hidden states here")
     training.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of what is drawn, and of folds")
@@ -104,7 +107,6 @@ def add_parser(kinds: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export the decoder, train its labels, and write."""
     from fastroute.errors import InvalidArgumentError
-    from fastroute.onnx.arguments import checked_max_tokens
     from fastroute.routers import CausalLlmRouter
     from fastroute.routers.causal_llm import LABELS, TEMPLATE
     from fastroute.tables import read_table
@@ -115,8 +117,6 @@ def run(args: argparse.Namespace) -> int:
     untaught = all(getattr(args, name) is None for name in _FILES)
     if untaught and not args.zero_shot:
         raise InvalidArgumentError("--outcomes, --judge-scores: found neither; at least one is needed")
-    if args.max_tokens is not None:
-        checked_max_tokens(args.max_tokens)
     template = tuple(
         default if given is None else given.replace("\\n", "\n")
         for given, default in zip((args.before, args.after), TEMPLATE, strict=True)
@@ -131,13 +131,16 @@ def run(args: argparse.Namespace) -> int:
         for name, wanted in columns.items()
     }
     with _exported(args, (template[0], template[1]), labels) as (folder, model):
+        provenance = _provenance(args, model)
         router = CausalLlmRouter.from_folder(
-            folder, args.strong, args.weak, template=(template[0], template[1]), max_tokens=args.max_tokens
+            folder,
+            args.strong,
+            args.weak,
+            template=(template[0], template[1]),
+            max_tokens=args.max_tokens,
+            provenance=provenance,
         )
-    provenance = _provenance(args, model)
-    if untaught:
-        router.note_training(provenance)
-    else:
+    if not untaught:
         with progress_bar("read") as progress:
             router.fit(
                 tables["outcomes"],
@@ -167,27 +170,24 @@ def _exported(
     import hashlib
     import json
 
-    from fastroute.onnx.folder import graph_path
+    from fastroute.exporting.decoder import export_decoder, export_facts, is_exported
 
     source = Path(args.model)
     with tempfile.TemporaryDirectory() as scratch:
         folder = source
-        if not (source.is_dir() and graph_path(source)):
-            from fastroute.exporting.decoder import export_decoder
-
+        if not is_exported(source):
             stat = source.stat() if source.exists() else None
             said = [str(source.resolve()), stat and [stat.st_size, stat.st_mtime_ns], template, labels]
             key = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
             folder = Path(scratch if args.cache is None else args.cache) / f"exported-{key}"
-            if graph_path(folder) is None:
+            if not is_exported(folder):
                 _say(f"{args.model}: exporting to ONNX")
                 done = export_decoder(source, folder, template=template, labels=labels)
                 _say(
                     f"  {done.graph_bytes / 1e6:.0f} MB, within {done.error:.1g} of torch before int8, correlation "
                     f"{done.correlation:.3f} after it"
                 )
-        facts = folder / "export.json"
-        yield folder, json.loads(facts.read_bytes()) if facts.is_file() else {"name": source.name}
+        yield folder, export_facts(folder)
 
 
 def _report(router: CausalLlmRouter) -> None:
