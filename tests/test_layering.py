@@ -41,7 +41,7 @@ AT_LOADING = {
     "batch": {"artifact", "errors", "policies"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
-    "exporting": {"errors", "onnx", "policies", "routers"},
+    "exporting": {"artifact", "errors", "onnx", "policies", "routers"},
     "augmentation": {"artifact", "batch", "endpoints", "errors"},
     "calibration": {"batch", "errors", "policies", "routers", "tables"},  # routers for the bounds of a cascade
     "contamination": {"artifact", "batch", "encoders", "errors"},

@@ -27,6 +27,7 @@ ENTRY_POINTS = "fastroute.routers"
 _KINDS = {
     "bert": "fastroute.routers.bert:BertRouter",
     "cascade": "fastroute.routers.cascade:CascadeRouter",
+    "causal_llm": "fastroute.routers.causal_llm:CausalLlmRouter",
     "causal_llm_endpoint": "fastroute.routers.causal_llm_endpoint:CausalLlmEndpointRouter",
     "experts": "fastroute.routers.experts:ExpertsRouter",
     "knn": "fastroute.routers.knn:KnnRouter",

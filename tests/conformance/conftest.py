@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.endpoints.text_models import DIM, SMALL, TextModels
 from tests.reference.bert_graph import random_tensors
+from tests.reference.decoder_graph import AFTER, BEFORE, write_decoder
 from tests.reference.tiny_artifacts import MODELS, random_experts, random_weights, write_experts, write_router
 from tests.reference.tiny_models import write_model
 
@@ -20,6 +21,7 @@ from fastroute.routers import (
     BertRouter,
     CascadeRouter,
     CausalLlmEndpointRouter,
+    CausalLlmRouter,
     ExpertsRouter,
     KnnRouter,
     MatrixFactorizationRouter,
@@ -216,6 +218,16 @@ def saved_remote_classifier(folder: Path) -> Router:
     return fastroute.load(folder)
 
 
+def decoder(folder: Path, **settings: object) -> CausalLlmRouter:
+    model = write_decoder(on_onnx_runtime(folder))
+    return CausalLlmRouter.from_folder(model, "large", "small", template=(BEFORE, AFTER), **settings)  # type: ignore[arg-type]
+
+
+def saved_decoder(folder: Path) -> Router:
+    decoder(folder, max_tokens=20).save(folder)
+    return fastroute.load(folder)
+
+
 MakeRouter = Callable[[Path, Path], Router]
 ROUTERS: dict[str, MakeRouter] = {
     "mf built in": lambda _, __: fastroute.load("mf"),
@@ -265,7 +277,9 @@ ROUTERS: dict[str, MakeRouter] = {
     "causal_llm through an endpoint": lambda _, __: remote_classifier(),
     "causal_llm by completions": lambda _, __: remote_classifier(template="{prompt}\nGrade:"),
     "cascade to an endpoint": lambda _, __: cascade(RandomRouter("large", "small"), remote_classifier()),
-    "causal_llm loaded": lambda folder, _: saved_remote_classifier(folder),
+    "causal_llm through an endpoint, loaded": lambda folder, _: saved_remote_classifier(folder),
+    "causal_llm of a folder": lambda folder, _: decoder(folder),
+    "causal_llm loaded": lambda folder, _: saved_decoder(folder),
 }
 ENCODERS: dict[str, Callable[[Path], Encoder]] = {
     "static built in": lambda _: load_encoder(),
@@ -288,7 +302,7 @@ class Same:
     """Whether numbers are the same: bit for bit, but for what ONNX Runtime gives."""
 
     def __init__(self, name: str) -> None:
-        self.tolerance = TOLERANCE if "onnx" in name.lower() or "bert" in name else 0.0
+        self.tolerance = TOLERANCE if any(kind in name.lower() for kind in ("onnx", "bert", "causal_llm")) else 0.0
 
     def __call__(self, found: object, expected: object) -> bool:
         a, b = np.asarray(found), np.asarray(expected)

@@ -30,7 +30,6 @@ fastroute export-bert my-classifier/ -o my-router --strong my-large --weak my-sm
 fastroute export-bert my-classifier/ -o my-router --precision fp16 --prompts prompts.txt
 fastroute route --router routellm-bert 'What is 2 + 2?'
 """
-_PRECISIONS = ("int8", "fp32", "fp16")
 _HEADS = ("binary", "three_class", "regression")
 # Below these, int8 has changed what the router says; the artifact has the figures.
 _ALIKE = 0.98
@@ -39,6 +38,8 @@ _SAME_DECISIONS = 0.95
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command to the command line."""
+    from fastroute.exporting import PRECISIONS
+
     parser = add_command(
         subparsers,
         "export-bert",
@@ -60,7 +61,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=_PRECISIONS,
+        choices=PRECISIONS,
         default="int8",
         help="int8 for processors, fp16 for GPUs (default: %(default)s)",
     )

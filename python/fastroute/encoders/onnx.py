@@ -11,6 +11,7 @@ from fastroute.artifact.manifest import seal_manifest
 from fastroute.errors import ArtifactCorruptError, DataError, InvalidArgumentError, InvalidTypeError
 from fastroute.onnx import GRAPH_FILE, TOKENIZER_FILE
 from fastroute.onnx.arguments import MOST_TOKENS, POOLINGS, checked_device, checked_max_tokens
+from fastroute.onnx.reading import ReadsText
 
 if TYPE_CHECKING:
     import os
@@ -24,7 +25,7 @@ _OUTPUTS: Final = ("sentence_embedding", "last_hidden_state")
 _SETTINGS: Final = ("pooling", "normalise", "max_tokens", "pad")
 
 
-class OnnxEncoder:
+class OnnxEncoder(ReadsText):
     """A transformer's sentence embedding: hidden states, pooled over a prompt's tokens, of length 1 if so asked.
 
     `load_encoder` makes one of an artifact, `from_folder` of a local folder with an ONNX export. Needs ``pip install
@@ -145,36 +146,6 @@ class OnnxEncoder:
         """Length of an embedding."""
         return self._model.width
 
-    @property
-    def max_tokens(self) -> int:
-        """Tokens of a prompt after this many don't count, with those that the tokenizer adds."""
-        return self._model.tokenizer.max_tokens
-
-    @property
-    def truncated(self) -> int:
-        """How many prompts have been cut at `max_tokens` so far, in all threads of this process."""
-        return self._model.tokenizer.truncated
-
-    @property
-    def device(self) -> str:
-        """Where it runs: "cpu" or "cuda"."""
-        return self._model.device
-
-    def to(self, device: str) -> OnnxEncoder:
-        """Return this encoder on a device; itself where it is there.
-
-        Raises
-        ------
-        InvalidTypeError, InvalidArgumentError
-            No device, or none that is here.
-        MissingDependencyError
-            What the device needs is not installed; the message says what.
-        """
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._model = self._model.to(device)
-        return self if other._model is self._model else other
-
     def files(self) -> Mapping[str, bytes]:
         """Return the files to bundle with a router."""
         return self._files
@@ -205,18 +176,6 @@ class OnnxEncoder:
             lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
             embeddings /= np.where(lengths > 0, lengths, 1)
         return embeddings
-
-    def tokenize(self, prompt: str, *, truncate: bool = False) -> list[int]:
-        """Token ids of a prompt, without those that the tokenizer adds; with `truncate`, only those that count.
-
-        Raises
-        ------
-        InvalidTypeError
-            `prompt` is no str.
-        """
-        if not isinstance(prompt, str):
-            raise InvalidTypeError(f"prompt: found {type(prompt).__name__}, allowed: str")
-        return self._model.tokenizer.bare_ids(prompt, truncate=truncate)
 
     def save(self, path: str | os.PathLike[str]) -> str:
         """Write the encoder to a folder, whole or not at all, and return its SHA-256; `load_encoder` reads it.

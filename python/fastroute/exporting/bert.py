@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
+from fastroute.exporting import PRECISIONS
 from fastroute.exporting.checkpoint import Checkpoint, read_checkpoint
 from fastroute.exporting.checks import agreement, check_export, graph_run, padded_batches, torch_run
 from fastroute.exporting.encoder import LOGITS, export_classifier
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["PRECISIONS", "export_bert"]
+__all__ = ["export_bert"]
 
-PRECISIONS: Final = ("int8", "fp32", "fp16")
 _SMALLER: Final[Mapping[str, Callable[[bytes], bytes]]] = {"int8": quantised, "fp16": halved}
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["GRAPH_FILE", "TOKENIZER_FILE"]
+__all__ = ["GRAPH_FILE", "LABELS_FILE", "TOKENIZER_FILE"]
 
 GRAPH_FILE: Final = "model.onnx"
 TOKENIZER_FILE: Final = "tokenizer.json"
+LABELS_FILE: Final = "labels.safetensors"

@@ -55,6 +55,8 @@ class TextModel:
         Tokens of a prompt after this many don't count, with those that the tokenizer adds.
     pad
         Id of padding; None for what the tokenizer says.
+    template
+        Text before and after each prompt; None for what the tokenizer adds.
     device
         "cpu" or "cuda".
 
@@ -78,6 +80,7 @@ class TextModel:
         pooling: str,
         max_tokens: int,
         pad: int | None = None,
+        template: tuple[str, str] | None = None,
         device: Device = "cpu",
     ) -> None:
         import_onnxruntime(device)  # before files are looked at: what is missing is said first
@@ -87,6 +90,7 @@ class TextModel:
             "pooling": pooling,
             "max_tokens": max_tokens,
             "pad": pad,
+            "template": template,
         }
         self._graph, self._raw_tokenizer, self._device = graph, tokenizer, device
         self._source, self._pooling, self._outputs = f"{source}/{GRAPH_FILE}", pooling, outputs
@@ -97,7 +101,9 @@ class TextModel:
                 f"device: found 'cuda', but {self._source} is quantised for a CPU, with operators that CUDA lacks; "
                 f"give the graph in float16 or float32"
             )
-        self._tokenizer = TextTokenizer(tokenizer, source=f"{source}/{TOKENIZER_FILE}", max_tokens=max_tokens, pad=pad)
+        self._tokenizer = TextTokenizer(
+            tokenizer, source=f"{source}/{TOKENIZER_FILE}", max_tokens=max_tokens, pad=pad, template=template
+        )
         if facts.vocabulary is not None:
             self._tokenizer.check_vocabulary(facts.vocabulary, GRAPH_FILE)
         self._session: GraphSession | None = None
@@ -117,6 +123,12 @@ class TextModel:
     def tokenizer(self) -> TextTokenizer:
         """The tokenizer."""
         return self._tokenizer
+
+    @property
+    def template(self) -> tuple[str, str] | None:
+        """Text before and after each prompt; None where the tokenizer has its own additions."""
+        template: tuple[str, str] | None = self._settings["template"]
+        return template
 
     @property
     def graph(self) -> bytes:

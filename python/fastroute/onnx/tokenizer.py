@@ -35,13 +35,17 @@ class TextTokenizer:
         Ids after this many are cut off; those that the tokenizer adds, such as [CLS] and [SEP], count.
     pad
         Id of padding; where None, that of the file's padding, or else of a token named [PAD] or <pad>.
+    template
+        Text before and after each prompt, tokenised apart from it; then the tokenizer's own additions are left out, and
+        what the prompt has that looks like a special token is read as text. A prompt that is too long loses its own
+        end, never the template's.
 
     Attributes
     ----------
     pad : int or None
         Id of padding; None where it is not known, so that only rows of one length fit together.
     added : int
-        How many ids the tokenizer adds to a text.
+        How many ids are added to a text.
     vocabulary : int
         One more than the largest id.
 
@@ -55,7 +59,15 @@ class TextTokenizer:
         `max_tokens` leaves no room for a token of the text.
     """
 
-    def __init__(self, raw: bytes, *, source: str, max_tokens: int, pad: int | None = None) -> None:
+    def __init__(
+        self,
+        raw: bytes,
+        *,
+        source: str,
+        max_tokens: int,
+        pad: int | None = None,
+        template: tuple[str, str] | None = None,
+    ) -> None:
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
@@ -75,6 +87,12 @@ class TextTokenizer:
         if not ids:
             raise DataError(f"{source}: its vocabulary is empty")
         self.vocabulary = max(ids.values()) + 1
+        self._around: tuple[list[int], list[int]] | None = None
+        if template is not None:
+            self._native.no_padding()
+            self._native.no_truncation()
+            before, after = (self._encode([text], added=False)[0].ids for text in template)
+            self._around, self.added = (before, after), len(before) + len(after)
         if max_tokens <= self.added:
             raise InvalidArgumentError(
                 f"max_tokens: found {max_tokens}, allowed: more than the {self.added} that {source} adds to each text"
@@ -87,7 +105,11 @@ class TextTokenizer:
             raise DataError(f"{source}: the id of padding is {pad}; its ids are 0 to {self.vocabulary - 1}")
         self.pad = pad
         self._native.no_padding()
-        self._native.enable_truncation(max_tokens)
+        if self._around is None:
+            self._native.enable_truncation(max_tokens)
+        else:
+            self._native.encode_special_tokens = True  # a prompt can't end its own turn
+            self._native.enable_truncation(max_tokens - self.added)
         self._lock, self._truncated = threading.Lock(), 0
 
     @property
@@ -116,9 +138,10 @@ class TextTokenizer:
         """
         found: list[list[int]] = []
         cut = 0
+        around = self._around
         for begin in range(0, len(texts), _PART):
-            for encoding in self._encode(texts[begin : begin + _PART], added=True):
-                found.append(encoding.ids)
+            for encoding in self._encode(texts[begin : begin + _PART], added=around is None):
+                found.append(encoding.ids if around is None else [*around[0], *encoding.ids, *around[1]])
                 cut += bool(encoding.overflowing)
         if cut and count:
             with self._lock:

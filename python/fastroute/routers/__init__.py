@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastroute.routers.bert import BertRouter
 from fastroute.routers.cascade import CascadeRouter
+from fastroute.routers.causal_llm import CausalLlmRouter
 from fastroute.routers.causal_llm_endpoint import CausalLlmEndpointRouter
 from fastroute.routers.experts import ExpertsRouter
 from fastroute.routers.explanation import (
@@ -29,6 +30,7 @@ __all__ = [
     "CascadeExplanation",
     "CascadeRouter",
     "CausalLlmEndpointRouter",
+    "CausalLlmRouter",
     "DomainShare",
     "ExpertsRouter",
     "Explanation",

@@ -77,7 +77,7 @@ class Head:
                 f"{argument}: found {self.kind}, which has {needed} logits; the graph has {width}"
             )
 
-    def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    def scores(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Scores, (n,) float32 in [0, 1], of finite logits (n, width); worked out in float64."""
         values = logits.astype(np.float64)
         if self.kind == "three_class":

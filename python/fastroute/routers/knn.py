@@ -183,6 +183,7 @@ class KnnRouter(EmbeddingRouter):
         from fastroute.training.comparisons.pairing import comparisons_of
         from fastroute.training.comparisons.plan import Plan, read_plan
         from fastroute.training.comparisons.sources import read_sources
+        from fastroute.training.halving import halving
         from fastroute.training.qualities import held_out_report, qualities_of
         from fastroute.training.splits import drawn
 
@@ -226,7 +227,7 @@ class KnnRouter(EmbeddingRouter):
             other._scored.index, self._search, neighbours=other._settings["neighbours"], seed=self._seed
         )
         other._complete()
-        value, calibration = _halving(scores[~np.isnan(scores)])
+        value, calibration = halving(scores[~np.isnan(scores)])
         other._threshold = Threshold(value)
         other._manifest = {
             "threshold": other.threshold,
@@ -449,21 +450,6 @@ def _choices(among: object) -> Sequence[Mapping[str, Any]]:
     if unknown:
         raise InvalidArgumentError(f"among: found {unknown[0]!r}, allowed: {', '.join(known)}")
     return among or ({},)
-
-
-def _halving(scores: NDArray[np.float32]) -> tuple[float, dict[str, Any]]:
-    """Threshold that sends as nearly half to the strong model as scores that are alike allow, and what it sends."""
-    if not len(scores):
-        return 0.5, {}
-    middle = np.float32(np.quantile(scores, 0.5, method="higher"))
-    cuts = (middle, np.nextafter(middle, np.float32(2), dtype=np.float32))
-    threshold = min(cuts, key=lambda cut: abs(float((scores >= cut).mean()) - 0.5))
-    return min(float(threshold), 1.0), {
-        "strong_fraction": float((scores >= threshold).mean()),
-        "prompts": len(scores),
-        "alike": int((scores == middle).sum()),
-        "on": "training prompts, each scored without its fold; as near a half as prompts of one score allow",
-    }
 
 
 def _read_kept(artifact: Artifact, count: int) -> tuple[str | None, KeptPrompts | None]:

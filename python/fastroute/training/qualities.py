@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastroute.training.comparisons.plan import Plan
     from fastroute.training.progress import Progress
 
-__all__ = ["Qualities", "QualityRows", "held_out_report", "qualities_of"]
+__all__ = ["Qualities", "QualityRows", "figures_by_task", "held_out_report", "qualities_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def held_out_report(
                 scores[place][held] = _levelled(found, scorer.mean_gain, level)
         if progress is not None:
             progress(fold + 1, FOLDS)
-    return [(score, _report(data, comparisons, score, folds, interval)) for score in scores]
+    return [(score, figures_by_task(data, comparisons, score, folds, interval)) for score in scores]
 
 
 def _levelled(scores: NDArray[np.float32], level: float, whole: float) -> NDArray[np.float32]:
@@ -211,13 +211,14 @@ def _levelled(scores: NDArray[np.float32], level: float, whole: float) -> NDArra
     return moved
 
 
-def _report(
+def figures_by_task(
     data: Qualities,
     comparisons: Sequence[Comparison],
     score: NDArray[np.float32],
     folds: NDArray[np.int64],
-    interval: bool,
+    interval: bool = True,
 ) -> dict[str, Any]:
+    """Figures of scores of held-out prompts, (P,) with NaN for none: APGR of each task, and its mean over them."""
     tasks = []
     for number, each in enumerate(comparisons):
         mine = np.flatnonzero((data.task == number) & ~np.isnan(score))

@@ -237,7 +237,7 @@ def test_without_passes_the_encoder_stays(checkpoint_folder: Path) -> None:
 
 def test_precision_is_one_of_two(checkpoint_folder: Path) -> None:
     battles = battles_from_preferences(battle_rows(60))
-    with pytest.raises(InvalidArgumentError, match="precision: found 'int4', allowed: int8, fp16, fp32"):
+    with pytest.raises(InvalidArgumentError, match="precision: found 'int4', allowed: int8, fp32, fp16"):
         fine_tune_classifier(checkpoint_folder, battles, strong="large", weak="small", precision="int4")
 
 

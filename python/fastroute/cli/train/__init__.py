@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastroute.cli.parsing import Parser, add_command
-from fastroute.cli.train import bert, experts, knn, mf, sw_ranking
+from fastroute.cli.train import bert, causal_llm, experts, knn, mf, sw_ranking
 
 if TYPE_CHECKING:
     import argparse
@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from fastroute.cli.parsing import Subparsers
 
 # By the name on the command line, in the order of the help text.
-KINDS = {"bert": bert, "experts": experts, "knn": knn, "mf": mf, "sw_ranking": sw_ranking}
+KINDS = {
+    "experts": experts,
+    "knn": knn,
+    "mf": mf,
+    "sw_ranking": sw_ranking,
+    "bert": bert,
+    "causal_llm": causal_llm,
+}
 
 _EXAMPLES = """
 fastroute train experts --outcomes graded.csv --strong my-large --weak my-small -o my-router

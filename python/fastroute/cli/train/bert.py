@@ -48,8 +48,8 @@ _PACKAGES = ("fastroute", "numpy", "torch", "transformers", "onnx", "onnxruntime
 
 def add_parser(kinds: Subparsers) -> None:
     """Add the kind of router to ``fastroute train``."""
+    from fastroute.exporting import PRECISIONS
     from fastroute.routers.base import STRONG, WEAK
-    from fastroute.training.bert.fit import PRECISIONS
 
     parser = kinds.add_parser(
         "bert",

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastroute import _core
 from fastroute.errors import DataError, InvalidArgumentError
+from fastroute.exporting import PRECISIONS
 from fastroute.exporting.checks import agreement, check_export, graph_run, padded_batches, torch_run
 from fastroute.exporting.encoder import HIDDEN_STATES, LOGITS, export_classifier, export_encoder
 from fastroute.exporting.quantisation import halved, quantised
@@ -52,9 +53,8 @@ if TYPE_CHECKING:
 
     Bars = Callable[[str], AbstractContextManager[Progress | None]]
 
-__all__ = ["PRECISIONS", "describe_checkpoint", "fine_tune_classifier", "fine_tune_experts"]
+__all__ = ["describe_checkpoint", "fine_tune_classifier", "fine_tune_experts"]
 
-PRECISIONS = ("int8", "fp16", "fp32")
 _CHECKED = 64  # prompts on which the export is compared with torch
 _COMPARED = 500  # prompts on which quantisation is compared with what it was made of
 _VALIDATED = 2_000  # samples that the held-out loss is worked out on

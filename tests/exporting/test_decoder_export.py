@@ -1,0 +1,171 @@
+"""Decoders from torch to ONNX: tiny random ones, whose graphs must say what torch says."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.reference.tiny_artifacts import TOKENS, tokenizer_json
+
+from fastroute.errors import DataError, InvalidArgumentError
+from fastroute.onnx.graph import check_graph
+from fastroute.onnx.session import GraphSession
+from fastroute.routers import CausalLlmRouter
+
+torch = pytest.importorskip("torch", reason="exporting needs the extra [train-llm]")
+transformers = pytest.importorskip("transformers", reason="exporting needs the extra [train-llm]")
+pytest.importorskip("onnxscript", reason="exporting needs the extra [train-llm]")
+
+TEMPLATE = ("prove that ", " ? is the sum")
+LABELS = ("why", "what")
+
+
+def write_checkpoint(folder: Path, kind: str = "llama", **changes: Any) -> Any:
+    """A random checkpoint with the tiny tokenizer; the model."""
+    classes = {
+        "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+        "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
+    }
+    config, model = classes[kind]
+    torch.manual_seed(0)
+    made = model(
+        config(
+            **{
+                "vocab_size": len(TOKENS),
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 2,
+                "max_position_embeddings": 64,
+                "initializer_range": 0.2,
+                "pad_token_id": 0,
+                "attn_implementation": "eager",
+                **changes,
+            }
+        )
+    ).eval()
+    made.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer_json()))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    return made
+
+
+def by_torch(model: Any, ids: list[int]) -> np.ndarray:
+    with torch.no_grad():
+        return model.base_model(input_ids=torch.tensor([ids])).last_hidden_state[0, -1].numpy()
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_the_graph_says_what_torch_says(kind: str, tmp_path: Path) -> None:
+    from fastroute.exporting.decoder import export_decoder
+
+    model = write_checkpoint(tmp_path / "checkpoint", kind)
+    done = export_decoder(
+        tmp_path / "checkpoint", tmp_path / "exported", template=TEMPLATE, labels=LABELS, quantise=False
+    )
+    assert done.error <= 1e-5
+    assert (done.width, done.correlation, done.licence) == (32, 1.0, None)
+    graph = (tmp_path / "exported" / "model.onnx").read_bytes()
+    assert check_graph(graph, source="exported").vocabulary == len(TOKENS)
+    session = GraphSession(graph, source="exported", output=("hidden",))
+    rng = np.random.default_rng(0)
+    sequences = [rng.integers(0, len(TOKENS), length).tolist() for length in (1, 5, 17, 40)]
+    ids, mask = np.zeros((4, 40), np.int64), np.zeros((4, 40), np.int64)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)], mask[row, : len(sequence)] = sequence, 1
+    ids[mask == 0] = rng.integers(0, len(TOKENS), int((mask == 0).sum()))  # whatever stands in the padding
+    padded = session.run(ids, mask)
+    for row, sequence in enumerate(sequences):
+        expected = by_torch(model, sequence)
+        alone = session.run(np.array([sequence]), np.ones((1, len(sequence)), np.int64))[0]
+        assert np.abs(alone - expected).max() <= 1e-4
+        assert np.abs(padded[row] - expected).max() <= 1e-4
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_zero_shot_is_the_decoders_own_answer(tied: bool, tmp_path: Path) -> None:
+    from fastroute.exporting.decoder import export_decoder
+
+    model = write_checkpoint(tmp_path / "checkpoint", tie_word_embeddings=tied)
+    export_decoder(tmp_path / "checkpoint", tmp_path / "exported", template=TEMPLATE, labels=LABELS, quantise=False)
+    router = CausalLlmRouter.from_folder(tmp_path / "exported", "large", "small", template=TEMPLATE)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "checkpoint", local_files_only=True)
+    for prompt in ("the sum of x", "why", "sqrt 2 is what ?"):
+        ids = tokenizer(f"{TEMPLATE[0]} {prompt} {TEMPLATE[1]}", add_special_tokens=False).input_ids
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
+        first, second = (logits[TOKENS.index(label)].item() for label in LABELS)
+        assert abs(router.score(prompt) - 1 / (1 + np.exp(second - first))) <= 1e-5
+
+
+def test_in_int8_it_says_nearly_the_same(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from fastroute.exporting.decoder import export_decoder
+
+    write_checkpoint(tmp_path / "checkpoint", vocab_size=len(TOKENS), hidden_size=64, intermediate_size=256)
+    capfd.readouterr()
+    sizes, scores = [], []
+    prompts = ["the sum of x", "why", "sqrt 2 is what ?", "prove that 1 is 2", "", "what is the sum of 1 , 2 ?"]
+    for quantise in (False, True):
+        done = export_decoder(
+            tmp_path / "checkpoint", tmp_path / str(quantise), template=TEMPLATE, labels=LABELS, quantise=quantise
+        )
+        router = CausalLlmRouter.from_folder(tmp_path / str(quantise), "large", "small", template=TEMPLATE)
+        sizes.append(done.graph_bytes)
+        scores.append(router.score(prompts))
+    assert 0.9 <= done.correlation < 1
+    assert sizes[1] < 0.6 * sizes[0]
+    assert np.corrcoef(*scores)[0, 1] > 0.95
+    assert scores[1].tolist() == [router.score(prompt) for prompt in prompts]
+    assert capfd.readouterr().err == ""  # libraries' bars and warnings
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_an_activation_that_stands_out_keeps_its_matrix_in_float(tmp_path: Path) -> None:
+    import onnx
+
+    from fastroute.exporting.decoder import export_decoder
+    from fastroute.exporting.decoder_quantising import quantise_decoder
+
+    model = write_checkpoint(tmp_path / "loud", intermediate_size=1024)
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[3] *= 1000
+    model.save_pretrained(tmp_path / "loud")
+    export_decoder(tmp_path / "loud", tmp_path / "exported", template=TEMPLATE, quantise=False)
+    kept = quantise_decoder(tmp_path / "exported" / "model.onnx", tmp_path / "int8.onnx", [[5, 6, 7, 8], [9, 10]])
+    nodes = onnx.load(tmp_path / "int8.onnx").graph.node
+    blocks = [node for node in nodes if node.op_type == "MatMulNBits"]
+    assert kept == len(blocks) == 1
+    assert sum(node.op_type == "MatMulInteger" for node in nodes) == 13
+    check_graph((tmp_path / "int8.onnx").read_bytes(), source="int8")
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"), [(("why", "the sum"), "'the sum', which is 2 tokens"), (("why", ""), "'', which is 0 tokens")]
+)
+def test_labels_are_single_tokens(labels: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    from fastroute.exporting.decoder import export_decoder
+
+    write_checkpoint(tmp_path / "checkpoint")
+    with pytest.raises(InvalidArgumentError, match=says):
+        export_decoder(tmp_path / "checkpoint", tmp_path / "exported", labels=labels)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_what_is_no_decoder(tmp_path: Path) -> None:
+    from fastroute.exporting.decoder import export_decoder
+
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(20))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "pickled").mkdir()
+    write_checkpoint(tmp_path / "pickled")
+    (tmp_path / "pickled" / "model.safetensors").rename(tmp_path / "pickled" / "pytorch_model.bin")
+    for name in ("broken.gguf", "empty", "pickled", "nowhere", "nowhere.gguf"):
+        with pytest.raises(DataError, match=name):
+            export_decoder(tmp_path / name, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
