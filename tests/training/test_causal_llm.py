@@ -186,5 +186,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert main([*common, *template, "-o", str(tmp_path / "none")]) != 0
     assert "--outcomes, --judge-scores: found neither" in capsys.readouterr().err
+    assert main([*common, *template, "--zero-shot", "--labels", "a", "b", "-o", str(tmp_path / "none")]) != 0
+    assert "is exported, and has its labels already" in capsys.readouterr().err
     assert main([*common[:3], str(tmp_path / "nothing"), "--zero-shot", "-o", str(tmp_path / "none")]) != 0
     assert not (tmp_path / "none").exists()
