@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,20 @@ def test_the_softmax_is_at_its_minimum() -> None:
     assert np.allclose(fit, fit_softmax(rows, targets, l2=0.1, start=rng.standard_normal(fit.shape)), atol=1e-6)
     assert cross_entropy(np.array([[1000.0, 0.0]]), np.array([[1.0, 0.0]])) == 0
     assert log_shares(np.array([[3e3, -3e3]])).tolist() == [[0.0, -6e3]]
+
+
+@pytest.mark.parametrize("missing", ["torch", "transformers", "onnxscript", "gguf"])
+def test_the_extra_is_named(
+    missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("torch", "transformers", "onnxscript", "gguf"):  # those that are there take seconds to import
+        monkeypatch.setitem(sys.modules, name, None if name == missing else types.ModuleType(name))
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
+    command = ["train", "causal_llm", "--model", str(model), "--zero-shot", "-o", str(tmp_path / "it")]
+    assert main(command) != 0
+    assert f"exporting needs {missing}: pip install 'fastroute[train-llm]'" in capsys.readouterr().err
+    assert not (tmp_path / "it").exists()
 
 
 def write_csv(path: Path, table: dict[str, list[object]]) -> Path:
