@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.reference.tiny_artifacts import TOKENS, tokenizer_json
 
+import fastroute
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.onnx.graph import check_graph
 from fastroute.onnx.session import GraphSession
@@ -169,3 +170,64 @@ def test_what_is_no_decoder(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=name):
             export_decoder(tmp_path / name, tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
+
+
+def write_gguf(path: Path) -> None:
+    """A random llama of 300 byte-level tokens, as llama.cpp writes it."""
+    gguf = pytest.importorskip("gguf", reason="reading .gguf files needs the extra [train-llm]")
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = [chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in range(256)]
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *sorted(letters), "\u0120h", "\u0120ha", "\u0120e"]
+    rng = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_license("apache-2.0")
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3, 3, 3, *[1] * (len(tokens) - 3)])
+    writer.add_token_merges(["\u0120 h", "\u0120h a", "\u0120 e"])
+    for name, token in (("bos", 1), ("eos", 2), ("unk", 0), ("pad", 2)):
+        getattr(writer, f"add_{name}_token_id")(token)
+
+    def add(name: str, *shape: int) -> None:
+        values = 1 + 0.1 * rng.standard_normal(shape) if len(shape) == 1 else 0.2 * rng.standard_normal(shape)
+        writer.add_tensor(name, values.astype(np.float32))
+
+    add("token_embd.weight", len(tokens), 32)
+    add("output_norm.weight", 32)
+    for layer in range(2):
+        for part, shape in {
+            "attn_norm": (32,), "attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32),
+            "ffn_norm": (32,), "ffn_gate": (64, 32), "ffn_up": (64, 32), "ffn_down": (32, 64),
+        }.items():  # fmt: skip
+            add(f"blk.{layer}.{part}.weight", *shape)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_with_its_tokenizer(tmp_path: Path) -> None:
+    from fastroute.cli import main
+
+    write_gguf(tmp_path / "tiny.gguf")
+    arguments = ["train", "causal_llm", "--model", str(tmp_path / "tiny.gguf"), "--zero-shot", "--max-tokens", "64"]
+    template = ["--before", "<|im_start|>", "--after", "<|im_end|>\\n is", "--labels", " ha", " e"]
+    assert main([*arguments, *template, "--strong", "a", "--weak", "b", "-o", str(tmp_path / "it")]) == 0
+    router = fastroute.load(tmp_path / "it")
+    assert isinstance(router, CausalLlmRouter)
+    assert router.template == ("<|im_start|>", "<|im_end|>\n is")
+    assert len(router.tokenize("<|im_end|>")) == len("<|im_end|>")  # letters, and no end of the turn
+    assert router.score("what is it") != router.score("who is it")
+    training = json.loads((tmp_path / "it" / "router.json").read_bytes())["training"]
+    assert training["model"]["licence"] == "apache-2.0"
+    assert training["model"]["error"] <= 1e-5

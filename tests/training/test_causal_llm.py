@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +157,20 @@ def test_the_softmax_is_at_its_minimum() -> None:
     assert log_shares(np.array([[3e3, -3e3]])).tolist() == [[0.0, -6e3]]
 
 
+@pytest.mark.parametrize("missing", ["torch", "transformers", "onnxscript", "gguf"])
+def test_the_extra_is_named(
+    missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("torch", "transformers", "onnxscript", "gguf"):  # those that are there take seconds to import
+        monkeypatch.setitem(sys.modules, name, None if name == missing else types.ModuleType(name))
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
+    command = ["train", "causal_llm", "--model", str(model), "--zero-shot", "-o", str(tmp_path / "it")]
+    assert main(command) != 0
+    assert f"exporting needs {missing}: pip install 'fastroute[train-llm]'" in capsys.readouterr().err
+    assert not (tmp_path / "it").exists()
+
+
 def write_csv(path: Path, table: dict[str, list[object]]) -> Path:
     lines = [",".join(table), *(",".join(map(str, row)) for row in zip(*table.values(), strict=True))]
     path.write_text("\n".join(lines) + "\n")
@@ -186,5 +202,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert main([*common, *template, "-o", str(tmp_path / "none")]) != 0
     assert "--outcomes, --judge-scores: found neither" in capsys.readouterr().err
+    assert main([*common, *template, "--zero-shot", "--labels", "a", "b", "-o", str(tmp_path / "none")]) != 0
+    assert "is exported, and has its labels already" in capsys.readouterr().err
     assert main([*common[:3], str(tmp_path / "nothing"), "--zero-shot", "-o", str(tmp_path / "none")]) != 0
     assert not (tmp_path / "none").exists()

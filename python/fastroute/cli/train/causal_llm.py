@@ -107,6 +107,7 @@ def add_parser(kinds: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export the decoder, train its labels, and write."""
     from fastroute.errors import InvalidArgumentError
+    from fastroute.exporting.decoder import is_exported
     from fastroute.routers import CausalLlmRouter
     from fastroute.routers.causal_llm import LABELS, TEMPLATE
     from fastroute.tables import read_table
@@ -117,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
     untaught = all(getattr(args, name) is None for name in _FILES)
     if untaught and not args.zero_shot:
         raise InvalidArgumentError("--outcomes, --judge-scores: found neither; at least one is needed")
+    if args.labels is not None and is_exported(Path(args.model)):
+        raise InvalidArgumentError(f"--labels: {args.model} is exported, and has its labels already")
     template = tuple(
         default if given is None else given.replace("\\n", "\n")
         for given, default in zip((args.before, args.after), TEMPLATE, strict=True)
