@@ -58,7 +58,8 @@ def trained(checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("trained")
     outcomes = write_rows(folder / "graded.jsonl", outcome_rows(600))
     command = ["train", "bert", "--model", checkpoint_folder, "--outcomes", outcomes, "--strong", "large"]
-    assert main([*map(str, command), "--weak", "small", "-o", str(folder / "router"), *FAST]) == 0
+    command += ["--weak", "small", "-o", folder / "router", "--licence", "MIT", *FAST]
+    assert main([*map(str, command)]) == 0
     assert not (folder / "router.checkpoint").exists()
     return folder / "router"
 
@@ -78,6 +79,7 @@ def test_the_artifact_says_how_it_was_made(trained: Path) -> None:
     training, metrics = manifest["training"], manifest["metrics"]
     assert training["command"].startswith("fastroute train bert --outcomes graded.jsonl --model tiny")
     assert training["fine_tuning"]["settings"]["passes"] == 6
+    assert training["model"]["licence"] == "MIT"
     assert [each["file"] for each in training["model"]["files"]] == [
         "config.json",
         "tokenizer.json",

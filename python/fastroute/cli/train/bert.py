@@ -118,6 +118,9 @@ def add_parser(kinds: Subparsers) -> None:
         "--save-every", metavar="N", type=positive_number, default=200, help="steps between states (default: 200)"
     )
     tuning.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    record = parser.add_argument_group("for the record")
+    record.add_argument("--licence", metavar="L", help="licence of the model's weights")
+    record.add_argument("--package", metavar="NAME", help="where the model came from")
     parser.add_argument("--json", action="store_true", help="print the figures on held-out prompts as JSON")
 
 
@@ -217,6 +220,8 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
     options: dict[str, object] = {
         "model": Path(args.model).resolve().name,
         "plan": args.plan if args.plan is None else Path(args.plan).name,
+        "licence": args.licence,
+        "package": args.package,
         "strong": args.strong,
         "weak": args.weak,
     }
@@ -236,4 +241,5 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
             options[name] = getattr(args, name)
     options["seed"] = args.seed
     described = recorded("bert", files, options, args.output, packages=_PACKAGES)
-    return described | {"model": describe_checkpoint(args.model)}
+    said = {name: getattr(args, name) for name in ("licence", "package") if getattr(args, name) is not None}
+    return described | {"model": describe_checkpoint(args.model) | said}
