@@ -21,7 +21,7 @@ from tests.reference.apgr_reference import apgr, fast_apgr
 import fastroute
 from fastroute import builtin
 from fastroute.cli import main
-from fastroute.encoders import load_encoder
+from fastroute.encoders import OnnxEncoder, load_encoder
 
 STRONG, WEAK = "gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1"
 
@@ -142,7 +142,19 @@ def test_the_recorded_command_reproduces_the_weights(
     assert retrained.threshold == pytest.approx(shipped.threshold, abs=tolerance)
 
 
-@pytest.mark.parametrize("name", builtin.routers())
+def test_bert_brings_its_encoder() -> None:
+    router = fastroute.load("bert")
+    manifest = json.loads((builtin.find_router("bert") / "router.json").read_bytes())
+    assert router.kind == "experts"
+    assert isinstance(router.encoder, OnnxEncoder)
+    assert router.encoder.max_tokens == 512
+    assert manifest["encoder"] == {"name": router.encoder.name, "sha256": router.encoder.sha256, "bundled": True}
+    assert manifest["training"]["model"]["licence"] == "Apache-2.0"
+    hard, easy = router.score(["Prove that there are infinitely many primes, step by step.", "What colour is the sky?"])
+    assert hard > easy
+
+
+@pytest.mark.parametrize("name", sorted(set(builtin.routers()) - {"bert"}))
 def test_the_encoder_is_the_one_that_the_router_names(name: str) -> None:
     router = fastroute.load(name)
     manifest = json.loads((builtin.find_router(name) / "router.json").read_bytes())

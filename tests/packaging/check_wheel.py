@@ -10,10 +10,11 @@ import sys
 import zipfile
 from pathlib import Path
 
-MAX_BYTES = 20 * 1000 * 1000
+MAX_BYTES = 40 * 1000 * 1000
 
 ENCODER = ("encoder.json", "encoder.safetensors", "tokenizer.json")
 ROUTERS = {
+    "bert": ("router.json", "weights.safetensors", "encoder.json", "model.onnx", "tokenizer.json"),
     "experts": ("router.json", "weights.safetensors"),
     "knn": ("router.json", "index.safetensors", "prompts.safetensors"),
     "mf": ("router.json", "weights.safetensors"),

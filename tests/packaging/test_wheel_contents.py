@@ -45,6 +45,10 @@ GOOD = [
     "fastroute/assets/encoders/static-minilm-l6/encoder.json",
     "fastroute/assets/encoders/static-minilm-l6/encoder.safetensors",
     "fastroute/assets/encoders/static-minilm-l6/tokenizer.json",
+    *(
+        f"fastroute/assets/routers/bert/{name}"
+        for name in ("router.json", "weights.safetensors", "encoder.json", "model.onnx", "tokenizer.json")
+    ),
     "fastroute/assets/routers/experts/router.json",
     "fastroute/assets/routers/experts/weights.safetensors",
     "fastroute/assets/routers/knn/index.safetensors",
