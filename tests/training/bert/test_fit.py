@@ -21,7 +21,7 @@ from tests.training.bert.conftest import battle_rows, outcome_rows
 import fastroute
 from fastroute.cli import main
 from fastroute.encoders import OnnxEncoder
-from fastroute.errors import DataError, InvalidArgumentError
+from fastroute.errors import DataError, InvalidArgumentError, UnknownModelError
 from fastroute.routers import BertRouter, ExpertsRouter
 from fastroute.training.bert.descent import Settings
 from fastroute.training.bert.fit import fine_tune_classifier, fine_tune_experts
@@ -215,6 +215,25 @@ def test_checkpoints_that_are_none(checkpoint_folder: Path, tmp_path: Path) -> N
     larger["model"]["vocab"] |= {f"word{i}": 14 + i for i in range(100)}
     with pytest.raises(DataError, match="tokenizer of another model"):
         tune(broken(checkpoint_folder, tmp_path / "f", tokenizer=json.dumps(larger).encode()))
+
+
+def test_what_the_head_lacks_is_said_before_the_passes(
+    checkpoint_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("fine-tuning began")
+
+    monkeypatch.setattr("fastroute.training.bert.fit.descend", never)
+    rows = outcome_rows(60)
+    given: dict[str, Any] = {"outcomes": rows, "strong": "large", "weak": "small"}
+    with pytest.raises(UnknownModelError, match="strong: found 'huge'"):
+        fine_tune_experts(checkpoint_folder, **given | {"strong": "huge"})
+    with pytest.raises(InvalidArgumentError, match="found 'large' for both"):
+        fine_tune_experts(checkpoint_folder, **given | {"weak": "large"})
+    with pytest.raises(DataError, match="none of its domains has a pattern that matches a task"):
+        fine_tune_experts(checkpoint_folder, **given, plan="open-data")
+    with pytest.raises(DataError, match="no such plan"):
+        fine_tune_experts(checkpoint_folder, **given, plan="nowhere.json")
 
 
 def test_without_passes_the_encoder_stays(checkpoint_folder: Path) -> None:

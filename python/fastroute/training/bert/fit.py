@@ -32,6 +32,9 @@ from fastroute.training.bert.network import (
 )
 from fastroute.training.bert.samples import samples_from_battles, samples_from_scores, scores_of_tables
 from fastroute.training.bert.saved_state import SavedState
+from fastroute.training.comparisons.pairing import comparisons_of
+from fastroute.training.comparisons.plan import Plan, read_plan
+from fastroute.training.comparisons.sources import read_sources
 from fastroute.training.splits import held_out
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     from fastroute.training.battles import Battles
     from fastroute.training.bert.descent import Descent
     from fastroute.training.bert.samples import Samples
-    from fastroute.training.comparisons.plan import Plan
+    from fastroute.training.comparisons.sources import Sources
     from fastroute.training.experts import GoldLabels
     from fastroute.training.progress import Progress
 
@@ -170,6 +173,8 @@ def fine_tune_experts(
     _check(precision, validation_fraction, checkpoint, resume=resume)
     scores, judges = scores_of_tables(outcomes, judge_scores)
     samples = samples_from_scores(scores, judges, judged_factor=chosen.judged_factor)
+    sources = read_sources(outcomes, judge_scores, preferences, domain_column=None, score_range=(0.0, 1.0))
+    _check_head(sources, strong, weak, plan)  # before a quarter of an hour is spent
     unseen = _Validation(validation_fraction, chosen.seed)
     kept = _Kept(checkpoint, save_every, resume, bars)
     with tempfile.TemporaryDirectory(prefix="fastroute-") as scratch:
@@ -177,7 +182,7 @@ def fine_tune_experts(
         exact, encoder, check = _exported_encoder(tuned, Path(scratch), precision, max_tokens)
         router = ExpertsRouter(strong, weak, encoder=encoder, seed=chosen.seed)
         with _bar(bars, "embed") as progress:
-            embed = Embedded(encoder, samples.prompts, progress)
+            embed = Embedded(encoder, [*samples.prompts, *sources.chat_prompts.values()], progress)
         with _bar(bars, "experts") as progress:
             router.fit(
                 outcomes,
@@ -420,6 +425,17 @@ def _check(precision: str, fraction: float, checkpoint: object, *, resume: bool)
         raise InvalidArgumentError(f"validation_fraction: found {fraction}, allowed: above 0 and below 1")
     if resume and checkpoint is None:
         raise InvalidArgumentError("resume: goes with checkpoint, the file to go on from")
+
+
+def _check_head(sources: Sources, strong: str, weak: str, plan: Plan | str | os.PathLike[str] | None) -> None:
+    """See that the experts head can be fitted: the pair was scored, and the plan has something to compare."""
+    from fastroute.routers.base import different_models, model_index
+
+    for argument, model in (("strong", strong), ("weak", weak)):
+        model_index(sources.models, model, argument)
+    different_models(strong, weak)
+    chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)
+    comparisons_of(sources.tasks, chosen, (strong, weak))
 
 
 def _bar(bars: Bars | None, step: str) -> AbstractContextManager[Progress | None]:
