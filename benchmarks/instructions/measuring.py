@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -132,14 +132,15 @@ def _compiler_of_core() -> str:
     return "unknown"
 
 
-def _callgrind(command: list[str | Path], folder: Path) -> tuple[dict[str, str], dict[str, int]]:
+def _callgrind(command: Sequence[object], folder: Path) -> tuple[dict[str, str], dict[str, int]]:
     """Run a command that asks for dumps; return the pairs of words that it prints, and its counts."""
     file = folder / "callgrind.out"
     file.unlink(missing_ok=True)
     options = ["--tool=callgrind", "--instr-atstart=no", "--combine-dumps=yes", f"--callgrind-out-file={file}"]
     # A level, a number of threads or a seed from outside would be counted too.
     variables = {name: value for name, value in os.environ.items() if not name.startswith("FASTROUTE_")}
-    variables |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    # pymalloc's work depends on where in its pools the objects of all imports came to lie; glibc's hardly.
+    variables |= {"PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     printed = _checked(["valgrind", "-q", *options, *command], variables)
     pairs = dict(line.split(" ", 1) for line in printed.splitlines())
     return pairs, read_dumps(file.read_text(encoding="utf-8"))
@@ -150,7 +151,7 @@ def _path() -> str:
     return os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ["PATH"]])
 
 
-def _checked(command: list[str | Path], variables: Mapping[str, str] | None = None) -> str:
+def _checked(command: Sequence[object], variables: Mapping[str, str] | None = None) -> str:
     ended = _run(command, variables)
     if ended.returncode:
         raise RuntimeError(f"{command[0]} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
@@ -158,7 +159,7 @@ def _checked(command: list[str | Path], variables: Mapping[str, str] | None = No
 
 
 def _run(
-    command: list[str | Path], variables: Mapping[str, str] | None = None, *, written: str | None = None
+    command: Sequence[object], variables: Mapping[str, str] | None = None, *, written: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(part) for part in command],

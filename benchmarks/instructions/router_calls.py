@@ -18,7 +18,8 @@ from benchmarks.instructions.prompts import PROMPTS, SHORT
 from fastroute.routers import MatrixFactorizationRouter
 
 ROUTERS = ("experts", "mf", "sw_ranking", "knn")
-WARM_UP = 50  # calls after which CPython has specialised the code, and every lazy import and table is there
+# CPython 3.11 specialises code to the class it meets, and needs more than a hundred calls to change its mind.
+WARM_UP = 500
 REPETITIONS = 50
 # Millions of instructions a call: two are as exact as many.
 LONG_CALLS = ("sw_ranking", "knn")
@@ -33,7 +34,9 @@ class Counter:
         self._requests.switch_on()
 
     def count(self, label: str, call: Callable[[str], Any], prompt: str, repetitions: int) -> None:
-        self._run(call, prompt, min(WARM_UP, repetitions + 10))
+        if repetitions == REPETITIONS:
+            self._run(call, "why", WARM_UP)
+        self._run(call, prompt, repetitions)
         for times in (repetitions, 2 * repetitions):
             name = f"{label} x {times}".encode()
             self._requests.begin()
