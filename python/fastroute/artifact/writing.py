@@ -77,6 +77,19 @@ def write_artifact(
     return sealed.sha256
 
 
+def check_replaceable(path: str | os.PathLike[str], *, format: str) -> None:  # noqa: A002 - the manifest's own word
+    """See that `write_artifact` would write here, before work is done whose result would have no place.
+
+    Raises
+    ------
+    ArtifactError
+        `path` holds something else than an artifact of the format, or its parent is no folder that exists.
+    """
+    target = Path(os.path.realpath(checked_path(path)))
+    with reported(target), opened_parent(target):
+        _replaceable_mode(target, format)
+
+
 def _check_types(manifest: Any, files: Any) -> None:
     if not isinstance(manifest, Mapping):
         raise InvalidTypeError(f"manifest: {type(manifest).__name__} is not a mapping")

@@ -211,7 +211,7 @@ class ExpertsRouter(BaseRouter):
         labels = gold_labels(gold)
         fitted = fit_experts(
             sources.tasks,
-            embed or self._encoder.embed,
+            self._encoder.embed if embed is None else embed,
             pair=(self._strong, self._weak),
             plan=chosen,
             clusters=clusters,
@@ -221,6 +221,9 @@ class ExpertsRouter(BaseRouter):
             unseen=unseen,
             progress=progress,
         )
+        dim = fitted.parameters["expert_embedding"].shape[1]
+        if embed is not None and dim != self._encoder.dim:
+            raise InvalidArgumentError(f"embed: found {dim} dimensions, allowed: the encoder's {self._encoder.dim}")
         self._take(fitted)
         from fastroute.training.experts.report import report_of
 
@@ -441,16 +444,20 @@ class ExpertsRouter(BaseRouter):
         return of(given, self._encoder.embed(given))
 
     def _take(self, fitted: ExpertsFit) -> None:
-        self.domains_, self.gold_ = fitted.domains, fitted.gold
-        self.strong_models_ = tuple(sorted({*fitted.strong_models, self._strong}))
-        self.weak_models_ = tuple(sorted({*fitted.weak_models, self._weak}))
-        self.parameters_ = {name: fitted.parameters[name] for name in _TENSORS}
-        for values in self.parameters_.values():
+        """Become what was fitted, or stay what it is where that can't be."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.domains_, other.gold_ = fitted.domains, fitted.gold
+        other.strong_models_ = tuple(sorted({*fitted.strong_models, self._strong}))
+        other.weak_models_ = tuple(sorted({*fitted.weak_models, self._weak}))
+        other.parameters_ = {name: fitted.parameters[name] for name in _TENSORS}
+        for values in other.parameters_.values():
             values.setflags(write=False)
-        self._gold_keys = fitted.gold_keys
-        self._threshold = Threshold(fitted.threshold)
-        self._artifact = ""
-        self._complete()
+        other._gold_keys = fitted.gold_keys
+        other._threshold = Threshold(fitted.threshold)
+        other._artifact = ""
+        other._complete()
+        self.__dict__.update(other.__dict__)
 
     def _complete(self) -> None:
         """Build the native side for the weights."""

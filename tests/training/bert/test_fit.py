@@ -21,7 +21,7 @@ from tests.training.bert.conftest import battle_rows, outcome_rows
 import fastroute
 from fastroute.cli import main
 from fastroute.encoders import OnnxEncoder
-from fastroute.errors import DataError, InvalidArgumentError, UnknownModelError
+from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError, UnknownModelError
 from fastroute.routers import BertRouter, ExpertsRouter
 from fastroute.training.bert.descent import Settings
 from fastroute.training.bert.fit import fine_tune_classifier, fine_tune_experts
@@ -157,7 +157,11 @@ def test_killed_and_resumed_it_is_the_same_router(trained: Path, checkpoint_fold
         (("--outcomes", "graded.jsonl", "--resume"), 1, "no checkpoint to go on from"),
         (("--outcomes", "graded.jsonl", "--passes", "-1"), 2, "--passes"),
         (("--outcomes", "graded.jsonl", "--max-tokens", "65"), 2, "allowed: at most 64, the positions"),
-        (("--outcomes", "graded.jsonl", "--validation", "0"), 2, "validation_fraction: found 0.0"),
+        (("--outcomes", "graded.jsonl", "--routed-tokens", "65"), 2, "routed_tokens: found 65, allowed: at most 64"),
+        (("--outcomes", "graded.jsonl", "--validation", "0"), 2, "--validation: found 0.0"),
+        (("--outcomes", "graded.jsonl", "--checkpoint", "graded.jsonl"), 1, "graded.jsonl: is there already"),
+        (("--outcomes", "few.jsonl"), 1, "found 12 prompts with scores of both sides, needed: 20 or more"),
+        (("--outcomes", "graded.jsonl", "-o", "taken"), 1, "taken: "),
         (("--outcomes", "graded.jsonl", "--strong", "huge"), 2, "strong: found 'huge'"),
         (("--outcomes", "graded.jsonl", "--model", "nowhere"), 1, "nowhere"),
         (("--preferences", "votes.jsonl", "--strong", "small", "--weak", "large"), 1, "must be in a better tier"),
@@ -175,6 +179,10 @@ def test_what_the_command_line_refuses(
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "graded.jsonl", outcome_rows(60))
     write_rows(tmp_path / "votes.jsonl", battle_rows(60))
+    write_rows(tmp_path / "few.jsonl", outcome_rows(12))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine").touch()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     command = ["train", "bert", "--model", str(checkpoint_folder), "--strong", "large", "--weak", "small", "-o", "out"]
     command += ["--max-tokens", "64"]
     try:
@@ -183,7 +191,7 @@ def test_what_the_command_line_refuses(
         found = int(stop.code or 0)
     assert found == code
     assert message in capsys.readouterr().err
-    assert not Path("out").exists()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def broken(folder: Path, into: Path, **changes: bytes | None) -> Path:
@@ -209,6 +217,20 @@ def test_checkpoints_that_are_none(checkpoint_folder: Path, tmp_path: Path) -> N
         tune(broken(checkpoint_folder, tmp_path / "c", model=None))
     with pytest.raises(DataError, match="transformers can't read it"):
         tune(broken(checkpoint_folder, tmp_path / "d", model=b"\0" * 100))
+    from safetensors.numpy import load, save
+
+    raw = load((checkpoint_folder / "model.safetensors").read_bytes())
+    renamed = {f"foo.{name}": values for name, values in raw.items()}
+    with pytest.raises(DataError, match="tensors of the encoder are missing, left over or of another shape"):
+        tune(broken(checkpoint_folder, tmp_path / "g", model=save(renamed)))
+    first = min(name for name in raw if "embeddings" in name)
+    with pytest.raises(DataError, match=f"the tensor '{first}' has NaN"):
+        tune(broken(checkpoint_folder, tmp_path / "h", model=save(raw | {first: raw[first] * np.float32("nan")})))
+    settings = json.loads((checkpoint_folder / "config.json").read_bytes())
+    for name, layers in (("i", 4), ("j", 1)):
+        changed = json.dumps(settings | {"num_hidden_layers": layers}).encode()
+        with pytest.raises(DataError, match="tensors of the encoder are missing, left over"):
+            tune(broken(checkpoint_folder, tmp_path / name, config=changed))
     with pytest.raises(DataError, match="no tokenizer that the tokenizers package reads"):
         tune(broken(checkpoint_folder, tmp_path / "e", tokenizer=b"{}"))
     larger = json.loads((checkpoint_folder / "tokenizer.json").read_bytes())
@@ -234,6 +256,47 @@ def test_what_the_head_lacks_is_said_before_the_passes(
         fine_tune_experts(checkpoint_folder, **given, plan="open-data")
     with pytest.raises(DataError, match="no such plan"):
         fine_tune_experts(checkpoint_folder, **given, plan="nowhere.json")
+
+
+def test_stars_and_domains_of_ones_own(checkpoint_folder: Path, tmp_path: Path) -> None:
+    rows = outcome_rows(120)
+    rows["score"] = [1 + 4 * score for score in rows["score"]]
+    rows["team"] = [f"team {benchmark}" for benchmark in rows["benchmark"]]
+    stars = write_rows(tmp_path / "stars.jsonl", rows)
+    command = [
+        "train",
+        "bert",
+        "--model",
+        checkpoint_folder,
+        "--outcomes",
+        stars,
+        "--strong",
+        "large",
+        "--weak",
+        "small",
+    ]
+    command += ["--passes", "0", "--max-tokens", "64", "--score-range", "1", "5", "--domain-column", "team"]
+    assert main([*map(str, command), "-o", str(tmp_path / "router")]) == 0
+    router = fastroute.load(tmp_path / "router")
+    assert isinstance(router, ExpertsRouter)
+    assert router.domains_ == ("team even", "team odd")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"settings": {}}, InvalidTypeError, "settings: found dict"),
+        ({"validation_fraction": "a"}, InvalidTypeError, "validation_fraction: found str"),
+        ({"save_every": 0}, InvalidArgumentError, "save_every: found 0"),
+        ({"routed_tokens": 1.5}, InvalidTypeError, "routed_tokens: found float"),
+        ({"resume": True}, InvalidArgumentError, "resume: goes with checkpoint"),
+    ],
+)
+def test_bad_arguments(
+    checkpoint_folder: Path, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        fine_tune_experts(checkpoint_folder, strong="large", weak="small", outcomes=outcome_rows(60), **arguments)
 
 
 def test_without_passes_the_encoder_stays(checkpoint_folder: Path) -> None:

@@ -354,3 +354,46 @@ def test_weights_can_not_be_changed(encoder: StaticEncoder) -> None:
     router = ExpertsRouter("large", "small", encoder=encoder).fit(outcome_rows(60))
     with pytest.raises(ValueError, match="read-only"):
         router.parameters_["expert_surface"][:] = 0
+
+
+def test_figures_are_of_what_the_encoder_has_not_seen(encoder: StaticEncoder) -> None:
+    rows = outcome_rows(300)
+
+    def unseen(keys: tuple[str, ...]) -> np.ndarray:
+        return np.array([int(key[0], 16) < 6 for key in keys], np.bool_)
+
+    router = ExpertsRouter("large", "small", encoder=encoder)
+    every = {task["task"]: task["prompts"] for task in router.fit(rows).metrics["tasks"]}
+    counted = {task["task"]: task["prompts"] for task in router.fit(rows, unseen=unseen).metrics["tasks"]}
+    assert every["all together"] == 300
+    assert 50 < counted["all together"] < 200
+    assert counted["sums"] + counted["talk"] == counted["all together"]
+    none = router.fit(rows, unseen=lambda keys: np.zeros(len(keys), np.bool_)).metrics
+    assert none["tasks"] == []
+    assert none["held_out_apgr"] is None
+
+
+@pytest.mark.parametrize(
+    "found", [lambda n: np.ones(n, np.int64), lambda n: [True] * n, lambda n: np.ones(n - 1, np.bool_)]
+)
+def test_a_mask_is_a_mask(encoder: StaticEncoder, found: Any) -> None:
+    with pytest.raises(InvalidTypeError, match=r"^unseen: found "):
+        ExpertsRouter("large", "small", encoder=encoder).fit(outcome_rows(60), unseen=lambda keys: found(len(keys)))
+
+
+@pytest.mark.parametrize(
+    ("embed", "message"),
+    [
+        (lambda prompts: np.zeros((len(prompts), 7), np.float32), "found 7 dimensions, allowed: the encoder's 256"),
+        (lambda prompts: np.zeros((len(prompts) - 1, 256), np.float32), r"found shape \(\d+, 256\) for \d+ prompts"),
+        (lambda prompts: np.full((len(prompts), 256), np.nan, np.float32), "row 0 holds NaN"),
+        (lambda prompts: None, "found NoneType"),
+    ],
+)
+def test_bad_embeddings_leave_the_router_as_it_was(encoder: StaticEncoder, embed: Any, message: str) -> None:
+    router = ExpertsRouter("large", "small", encoder=encoder).fit(outcome_rows(60))
+    before, parameters = router.score("prove it"), router.parameters_
+    with pytest.raises(InvalidArgumentError, match=f"^embed: {message}"):
+        router.fit(outcome_rows(80, seed=1), embed=embed)
+    assert router.parameters_ is parameters
+    assert router.score("prove it") == before

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastroute.cli.parsing import positive_number, unit_interval, whole_number
+from fastroute.cli.train.domains import add_domains, add_score_range, outcome_tables
 from fastroute.cli.train.held_out_table import held_out_table
 from fastroute.cli.train.recorded import recorded
 
@@ -58,12 +59,11 @@ def add_parser(kinds: Subparsers) -> None:
         epilog="examples:\n" + "".join(f"  {line}\n" for line in _EXAMPLES.strip().splitlines()),
     )
     data = parser.add_argument_group("data (at least one)")
-    data.add_argument("--outcomes", metavar="O", help="scores of models on prompts, or your own labels, 0 to 1")
+    data.add_argument("--outcomes", metavar="O", help="scores of models on prompts, or your own labels")
     data.add_argument("--judge-scores", metavar="J", help="marks from 1 to 10 that a judge gave")
     data.add_argument("--preferences", metavar="P", help="battles; next to scores only their prompts count")
-    data.add_argument(
-        "--plan", metavar="NAME|FILE", help="domains, priors and tiers of the experts head: open-data, or a JSON file"
-    )
+    add_score_range(data)
+    add_domains(parser)
     router = parser.add_argument_group("router")
     router.add_argument("-o", "--output", metavar="DIR", required=True, help="artifact to write")
     router.add_argument("--model", metavar="DIR", required=True, help="local Hugging Face checkpoint to start from")
@@ -126,14 +126,10 @@ def add_parser(kinds: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and write."""
-    from fastroute.errors import InvalidArgumentError
+    from fastroute.artifact import ROUTER, check_replaceable
     from fastroute.training.bert.descent import Settings
 
-    if all(getattr(args, name) is None for name in _FILES):
-        raise InvalidArgumentError("--outcomes, --judge-scores, --preferences: found none; at least one is needed")
-    scored = args.outcomes is not None or args.judge_scores is not None
-    if args.plan is not None and not scored:
-        raise InvalidArgumentError("--plan: goes with --outcomes or --judge-scores")
+    scored = _checked(args)
     settings = Settings(
         prompts=args.prompts,
         passes=args.passes,
@@ -144,10 +140,12 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         threads=args.threads,
     )
+    check_replaceable(args.output, format=ROUTER)
     checkpoint = Path(args.checkpoint or f"{args.output.rstrip('/')}.checkpoint")
     router = (_experts if scored else _classifier)(args, settings, checkpoint)
     sha256 = router.save(args.output)
-    checkpoint.unlink(missing_ok=True)
+    if settings.passes:  # or else nothing was kept
+        checkpoint.unlink(missing_ok=True)
     metrics = dict(router.metrics)
     if args.json:
         print(json.dumps(metrics, indent=2))
@@ -157,19 +155,33 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _experts(args: argparse.Namespace, settings: Settings, checkpoint: Path) -> ExpertsRouter:
-    from fastroute.tables import read_table
-    from fastroute.training.bert.fit import fine_tune_experts
-    from fastroute.training.outcomes import OUTCOME_COLUMNS
-    from fastroute.training.preferences import PREFERENCE_COLUMNS
-    from fastroute.training.scores import JUDGEMENT_COLUMNS
+def _checked(args: argparse.Namespace) -> bool:
+    """Check what the options say together; whether there are scores to learn from."""
+    from fastroute.errors import InvalidArgumentError
 
-    columns = {"outcomes": OUTCOME_COLUMNS, "judge_scores": JUDGEMENT_COLUMNS, "preferences": PREFERENCE_COLUMNS}
-    tables: dict[str, Any] = {
-        name: None if getattr(args, name) is None else read_table(getattr(args, name), wanted)
-        for name, wanted in columns.items()
-    }
-    return fine_tune_experts(args.model, **tables, plan=args.plan, **_shared(args, settings, checkpoint))
+    if all(getattr(args, name) is None for name in _FILES):
+        raise InvalidArgumentError("--outcomes, --judge-scores, --preferences: found none; at least one is needed")
+    scored = args.outcomes is not None or args.judge_scores is not None
+    for option in ("plan", "domain_column", "clusters"):
+        if getattr(args, option) is not None and not scored:
+            raise InvalidArgumentError(f"--{option.replace('_', '-')}: goes with --outcomes or --judge-scores")
+    if not 0 < args.validation < 1:
+        raise InvalidArgumentError(f"--validation: found {args.validation}, allowed: above 0 and below 1")
+    return scored
+
+
+def _experts(args: argparse.Namespace, settings: Settings, checkpoint: Path) -> ExpertsRouter:
+    from fastroute.training.bert.fit import fine_tune_experts
+
+    return fine_tune_experts(
+        args.model,
+        **outcome_tables(args),
+        plan=args.plan,
+        domain_column=args.domain_column,
+        clusters=args.clusters,
+        score_range=(args.score_range[0], args.score_range[1]),
+        **_shared(args, settings, checkpoint),
+    )
 
 
 def _classifier(args: argparse.Namespace, settings: Settings, checkpoint: Path) -> BertRouter:
@@ -188,7 +200,7 @@ def _shared(args: argparse.Namespace, settings: Settings, checkpoint: Path) -> d
         "strong": args.strong,
         "weak": args.weak,
         "settings": settings,
-        "max_tokens": args.routed_tokens,
+        "routed_tokens": args.routed_tokens,
         "precision": args.precision,
         "validation_fraction": args.validation,
         "checkpoint": checkpoint,
@@ -219,7 +231,10 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
     files = {name: getattr(args, name) for name in _FILES}
     options: dict[str, object] = {
         "model": Path(args.model).resolve().name,
+        "score_range": args.score_range if args.score_range != [0.0, 1.0] else None,
         "plan": args.plan if args.plan is None else Path(args.plan).name,
+        "domain_column": args.domain_column,
+        "clusters": args.clusters,
         "licence": args.licence,
         "package": args.package,
         "strong": args.strong,

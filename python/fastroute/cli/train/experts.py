@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastroute.cli.parsing import positive_number, whole_number
+from fastroute.cli.train.domains import add_domains, add_score_range, outcome_tables
 from fastroute.cli.train.held_out_table import held_out_table
 from fastroute.cli.train.recorded import recorded
 
@@ -63,26 +64,8 @@ def add_parser(kinds: Subparsers) -> None:
     data.add_argument(
         "--gold-size", metavar="N", type=positive_number, help="draw N prompts of each gold set (default: all)"
     )
-    data.add_argument(
-        "--score-range",
-        metavar=("LOW", "HIGH"),
-        nargs=2,
-        type=float,
-        default=[0.0, 1.0],
-        help="worst and best score of the outcomes (default: 0 1)",
-    )
-    domains = parser.add_argument_group("domains (default: the column benchmark or source, else clusters)")
-    chosen = domains.add_mutually_exclusive_group()
-    chosen.add_argument("--plan", metavar="NAME|FILE", help="domains, priors and tiers: open-data, or a JSON file")
-    chosen.add_argument("--domain-column", metavar="NAME", help="column of the outcomes that names the domain")
-    chosen.add_argument(
-        "--clusters",
-        metavar="K",
-        type=positive_number,
-        nargs="?",
-        const=0,
-        help="find domains (K of them) by clustering",
-    )
+    add_score_range(data)
+    add_domains(parser)
     router = parser.add_argument_group("router")
     router.add_argument("-o", "--output", metavar="DIR", required=True, help="artifact to write")
     router.add_argument("--strong", metavar="MODEL", default=STRONG, help="strong model (default: %(default)s)")
@@ -101,24 +84,12 @@ def run(args: argparse.Namespace) -> int:
     from fastroute.cli.train.gold import read_gold
     from fastroute.errors import InvalidArgumentError
     from fastroute.routers import ExpertsRouter
-    from fastroute.tables import read_table
-    from fastroute.training.comparisons.tasks import JUDGE_SCORE_COLUMNS
-    from fastroute.training.outcomes import OUTCOME_COLUMNS
-    from fastroute.training.preferences import PREFERENCE_COLUMNS
     from fastroute.training.progress import progress_bar
 
     if args.gold_size is not None and not args.gold:
         raise InvalidArgumentError("--gold-size: goes with --gold")
     router = ExpertsRouter(args.strong, args.weak, encoder=args.encoder, seed=args.seed)
-    columns = {
-        "outcomes": (*OUTCOME_COLUMNS, *([args.domain_column] if args.domain_column else ())),
-        "judge_scores": JUDGE_SCORE_COLUMNS,
-        "preferences": PREFERENCE_COLUMNS,
-    }
-    tables: dict[str, Any] = {
-        name: None if getattr(args, name) is None else read_table(getattr(args, name), wanted)
-        for name, wanted in columns.items()
-    }
+    tables = outcome_tables(args)
     gold = read_gold(args.gold, strong=args.strong, weak=args.weak, size=args.gold_size, seed=args.seed)
     with progress_bar("train") as progress:
         router.fit(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastroute import _core
-from fastroute.errors import DataError, InvalidArgumentError
+from fastroute.artifact.folder import checked_path
+from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
 from fastroute.exporting import PRECISIONS
 from fastroute.exporting.checks import agreement, check_export, graph_run, padded_batches, torch_run
 from fastroute.exporting.encoder import HIDDEN_STATES, LOGITS, export_classifier, export_encoder
@@ -35,6 +36,7 @@ from fastroute.training.bert.saved_state import SavedState
 from fastroute.training.comparisons.pairing import comparisons_of
 from fastroute.training.comparisons.plan import Plan, read_plan
 from fastroute.training.comparisons.sources import read_sources
+from fastroute.training.experts.fit import FEWEST
 from fastroute.training.splits import held_out
 
 if TYPE_CHECKING:
@@ -114,8 +116,11 @@ def fine_tune_experts(
     preferences: object = None,
     gold: Sequence[GoldLabels] = (),
     plan: Plan | str | os.PathLike[str] | None = None,
+    domain_column: str | None = None,
+    clusters: int | None = None,
+    score_range: tuple[float, float] = (0.0, 1.0),
     settings: Settings | None = None,
-    max_tokens: int | None = None,
+    routed_tokens: int | None = None,
     precision: str = "int8",
     validation_fraction: float = 0.1,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -133,11 +138,11 @@ def fine_tune_experts(
     ----------
     folder
         A local Hugging Face checkpoint of a BERT-like encoder: config.json, model.safetensors, tokenizer.json.
-    strong, weak, outcomes, judge_scores, preferences, gold, plan
-        As `fastroute.routers.ExpertsRouter` and its `fit` take them; scores are in [0, 1].
+    strong, weak, outcomes, judge_scores, preferences, gold, plan, domain_column, clusters, score_range
+        As `fastroute.routers.ExpertsRouter` and its `fit` take them.
     settings
         How to fine-tune.
-    max_tokens
+    routed_tokens
         Tokens of a prompt after this many don't count when it is routed; as many as there are positions, at most 512,
         where None.
     precision
@@ -169,17 +174,18 @@ def fine_tune_experts(
     """
     from fastroute.routers import ExpertsRouter
 
-    chosen = settings or Settings()
-    _check(precision, validation_fraction, checkpoint, resume=resume)
-    scores, judges = scores_of_tables(outcomes, judge_scores)
+    chosen = Settings() if settings is None else settings
+    _check(chosen, precision, validation_fraction, routed_tokens, checkpoint, save_every, resume=resume)
+    low, high = score_range
+    scores, judges = scores_of_tables(outcomes, judge_scores, score_range=(low, high))
     samples = samples_from_scores(scores, judges, judged_factor=chosen.judged_factor)
-    sources = read_sources(outcomes, judge_scores, preferences, domain_column=None, score_range=(0.0, 1.0))
+    sources = read_sources(outcomes, judge_scores, preferences, domain_column=domain_column, score_range=(low, high))
     _check_head(sources, strong, weak, plan)  # before a quarter of an hour is spent
     unseen = _Validation(validation_fraction, chosen.seed)
-    kept = _Kept(checkpoint, save_every, resume, bars)
+    kept = _Kept(checkpoint, save_every, resume, routed_tokens, bars)
     with tempfile.TemporaryDirectory(prefix="fastroute-") as scratch:
         tuned = _tune(folder, samples, SCORES_OBJECTIVE, chosen, unseen, kept)
-        exact, encoder, check = _exported_encoder(tuned, Path(scratch), precision, max_tokens)
+        exact, encoder, check = _exported_encoder(tuned, Path(scratch), precision, kept.routed_tokens)
         router = ExpertsRouter(strong, weak, encoder=encoder, seed=chosen.seed)
         with _bar(bars, "embed") as progress:
             embed = Embedded(encoder, [*samples.prompts, *sources.chat_prompts.values()], progress)
@@ -190,6 +196,9 @@ def fine_tune_experts(
                 preferences=preferences,
                 gold=gold,
                 plan=plan,
+                domain_column=domain_column,
+                clusters=clusters,
+                score_range=(low, high),
                 embed=embed,
                 unseen=unseen,
                 provenance={**(provenance or {}), "fine_tuning": tuned.report(chosen)},
@@ -209,7 +218,7 @@ def fine_tune_classifier(
     strong: str,
     weak: str,
     settings: Settings | None = None,
-    max_tokens: int | None = None,
+    routed_tokens: int | None = None,
     precision: str = "int8",
     validation_fraction: float = 0.1,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -222,9 +231,9 @@ def fine_tune_classifier(
 
     Parameters
     ----------
-    folder, strong, weak, settings, max_tokens, precision, validation_fraction
+    folder, strong, weak, settings, routed_tokens, precision, validation_fraction
     checkpoint, save_every, resume, provenance, bars
-        As in `fine_tune_experts`; the passes, the rank and the judges' factor aside, which have no part in it.
+        As in `fine_tune_experts`; the rank and the judges' factor have no part in it.
     battles
         What to learn from; `fastroute.training.bert.samples.samples_from_battles` says which of them count.
 
@@ -240,19 +249,20 @@ def fine_tune_classifier(
     """
     from fastroute.routers import BertRouter
 
-    chosen = settings or Settings()
-    _check(precision, validation_fraction, checkpoint, resume=resume)
+    chosen = Settings() if settings is None else settings
+    _check(chosen, precision, validation_fraction, routed_tokens, checkpoint, save_every, resume=resume)
     samples, strong_models, weak_models = samples_from_battles(battles, strong, weak)
     unseen = _Validation(validation_fraction, chosen.seed)
+    kept = _Kept(checkpoint, save_every, resume, routed_tokens, bars)
     with tempfile.TemporaryDirectory(prefix="fastroute-") as scratch:
-        tuned = _tune(folder, samples, CLASSES_OBJECTIVE, chosen, unseen, _Kept(checkpoint, save_every, resume, bars))
+        tuned = _tune(folder, samples, CLASSES_OBJECTIVE, chosen, unseen, kept)
         graph = export_classifier(as_classifier(tuned.network))
         batches = padded_batches(tuned.checked(), tuned.pad)
         check = check_export(torch_run(as_classifier(tuned.network), LOGITS), graph_run(graph, LOGITS), batches)
 
         def router_of(graph: bytes, name: str) -> BertRouter:
             path = _written(Path(scratch) / name, tuned.folder, graph)
-            return BertRouter.from_folder(path, strong, weak, head="three_class", max_tokens=max_tokens)
+            return BertRouter.from_folder(path, strong, weak, head="three_class", max_tokens=kept.routed_tokens)
 
         exact = router_of(graph, "exact")
         router = exact if precision == "fp32" else router_of(_smaller(graph, precision), "small")
@@ -282,11 +292,12 @@ def fine_tune_classifier(
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Where to keep the state, whether to go on from there, and how to show progress."""
+    """What of the arguments is no setting of the fine-tuning itself."""
 
     checkpoint: str | os.PathLike[str] | None
     every: int
     resume: bool
+    routed_tokens: int | None
     bars: Bars | None
 
 
@@ -298,7 +309,7 @@ def _tune(  # noqa: PLR0917 - arguments of the functions above
     unseen: _Validation,
     kept: _Kept,
 ) -> _Tuned:
-    path = Path(folder)
+    path = checked_path(folder, "folder")
     raw = read_file(path, path / TOKENIZER_FILE)
     tokenizer = TextTokenizer(raw, source=str(path / TOKENIZER_FILE), max_tokens=settings.max_tokens)
     if tokenizer.pad is None:
@@ -314,13 +325,15 @@ def _tune(  # noqa: PLR0917 - arguments of the functions above
     network = new_network(path, len(samples.columns), objective=objective, rank=settings.rank, seed=settings.seed)
     check_vocabulary(network, tokenizer, path)
     positions = positions_of(network["encoder"].config.to_dict())
-    if positions is not None and settings.max_tokens > positions:
-        raise InvalidArgumentError(
-            f"max_tokens: found {settings.max_tokens}, allowed: at most {positions}, the positions that {path} has"
-        )
+    for argument, most in (("settings.max_tokens", settings.max_tokens), ("routed_tokens", kept.routed_tokens)):
+        if positions is not None and most is not None and most > positions:
+            raise InvalidArgumentError(
+                f"{argument}: found {most}, allowed: at most {positions}, the positions that {path} has"
+            )
     checkpoint = None
     if kept.checkpoint is not None:
         checkpoint = SavedState(Path(kept.checkpoint), _fingerprint(path, raw, samples, settings, unseen, objective))
+        checkpoint.check(resume=kept.resume)
     given: dict[str, Any] = {"objective": objective, "pad": tokenizer.pad}
     with _bar(kept.bars, "fine-tune") as progress:
         descent = descend(
@@ -397,7 +410,7 @@ def _fingerprint(  # noqa: PLR0917 - everything that a run depends on
     folder: Path, tokenizer: bytes, samples: Samples, settings: Settings, unseen: _Validation, objective: str
 ) -> str:
     digest = hashlib.sha256(tokenizer)
-    for name in sorted(path.name for path in folder.glob("*.safetensors")):
+    for name in (_CONFIG_FILE, *sorted(path.name for path in folder.glob("*.safetensors"))):
         digest.update(hashlib.sha256(read_file(folder, folder / name)).digest())
     digest.update(json.dumps([asdict(settings), asdict(unseen), objective, samples.columns]).encode())
     for text in (*samples.keys, *samples.prompts):
@@ -418,24 +431,47 @@ def _class_figures(samples: Samples, tuned: _Tuned, scores: NDArray[np.float64],
     return {"held_out_apgr": figures["apgr"], "tasks": [figures]}
 
 
-def _check(precision: str, fraction: float, checkpoint: object, *, resume: bool) -> None:
+def _check(  # noqa: PLR0917 - arguments of the functions above
+    settings: object,
+    precision: str,
+    fraction: object,
+    routed_tokens: object,
+    checkpoint: object,
+    every: object,
+    *,
+    resume: bool,
+) -> None:
+    if not isinstance(settings, Settings):
+        raise InvalidTypeError(f"settings: found {type(settings).__name__}, allowed: Settings or None")
     if precision not in PRECISIONS:
         raise InvalidArgumentError(f"precision: found {precision!r:.40}, allowed: {', '.join(PRECISIONS)}")
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)):
+        raise InvalidTypeError(f"validation_fraction: found {type(fraction).__name__}, allowed: a number")
     if not 0 < fraction < 1:
         raise InvalidArgumentError(f"validation_fraction: found {fraction}, allowed: above 0 and below 1")
+    for name, value in (("routed_tokens", routed_tokens), ("save_every", every)):
+        if value is None and name == "routed_tokens":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidTypeError(f"{name}: found {type(value).__name__}, allowed: an int")
+        if value < 1:
+            raise InvalidArgumentError(f"{name}: found {value}, allowed: 1 or more")
     if resume and checkpoint is None:
         raise InvalidArgumentError("resume: goes with checkpoint, the file to go on from")
 
 
 def _check_head(sources: Sources, strong: str, weak: str, plan: Plan | str | os.PathLike[str] | None) -> None:
-    """See that the experts head can be fitted: the pair was scored, and the plan has something to compare."""
+    """See that the experts head can be fitted: the pair was scored, and there is enough to compare."""
     from fastroute.routers.base import different_models, model_index
 
     for argument, model in (("strong", strong), ("weak", weak)):
         model_index(sources.models, model, argument)
     different_models(strong, weak)
     chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)
-    comparisons_of(sources.tasks, chosen, (strong, weak))
+    comparisons, _ = comparisons_of(sources.tasks, chosen, (strong, weak))
+    scored = sum(int((~np.isnan(each.sides.strong) & ~np.isnan(each.sides.weak)).sum()) for each in comparisons)
+    if scored < FEWEST:
+        raise DataError(f"outcomes: found {scored} prompts with scores of both sides, needed: {FEWEST} or more")
 
 
 def _bar(bars: Bars | None, step: str) -> AbstractContextManager[Progress | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ import numpy as np
 from fastroute.errors import DataError, MissingDependencyError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,6 +32,7 @@ __all__ = [
 
 SCORES_OBJECTIVE: Final = "scores"
 CLASSES_OBJECTIVE: Final = "classes"
+_INSIDE = re.compile(r"(^|\.)(encoder|embeddings|transformer|layers?)\.")
 _SMALL = 1e-6  # a probability is at least this far from 0 and 1
 
 
@@ -84,8 +87,13 @@ def _pretrained(folder: Path) -> Any:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
-        return AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, attn_implementation="sdpa"
+        encoder, loading = AutoModel.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            output_loading_info=True,
         )
     except MemoryError:
         raise
@@ -95,6 +103,24 @@ def _pretrained(folder: Path) -> Any:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+    _check_complete(folder, loading)
+    for name, values in encoder.state_dict().items():
+        if values.is_floating_point() and not bool(values.isfinite().all()):
+            raise DataError(f"{folder}: the tensor {name!r:.120} has NaN or infinity in it")
+    return encoder
+
+
+def _check_complete(folder: Path, loading: Mapping[str, Any]) -> None:
+    """See that the weights are those of the configuration: what is missing would be random, what is left over lost."""
+    # A pooler is not used, and a head of another task not needed.
+    wrong = [name for name in loading["missing_keys"] if not name.startswith("pooler.")]
+    wrong += [str(each[0]) for each in loading["mismatched_keys"]]
+    wrong += [name for name in loading["unexpected_keys"] if _INSIDE.search(name) and not name.endswith("position_ids")]
+    if wrong:
+        raise DataError(
+            f"{folder}: {len(wrong)} tensors of the encoder are missing, left over or of another shape than "
+            f"config.json says; the first is {min(wrong)!r:.120}"
+        )
 
 
 def check_vocabulary(network: Any, tokenizer: TextTokenizer, folder: Path) -> None:

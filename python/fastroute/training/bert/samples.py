@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastroute.errors import DataError
+from fastroute.tables import Table, as_table
 from fastroute.training.scores import as_outcomes, join_scores, scores_from_outcomes
 from fastroute.training.strengths import bradley_terry
 from fastroute.training.tiers import assign_tiers
@@ -93,8 +94,12 @@ class Samples:
         return generator.permutation(drawn)
 
 
-def scores_of_tables(outcomes: object, judge_scores: object) -> tuple[Scores, frozenset[str]]:
+def scores_of_tables(
+    outcomes: object, judge_scores: object, *, score_range: tuple[float, float] = (0.0, 1.0)
+) -> tuple[Scores, frozenset[str]]:
     """Read tables of outcomes, of judges' scores, or of both; return the names of the judges' sources too.
+
+    `score_range` has the worst and the best score of the outcomes.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def scores_of_tables(outcomes: object, judge_scores: object) -> tuple[Scores, fr
         if judged is None:
             raise DataError("outcomes, judge_scores: found neither; at least one is needed")
         return judged, frozenset(judged.sources)
-    scored = scores_from_outcomes(outcomes)
+    scored = scores_from_outcomes(_from_0_to_1(outcomes, *score_range))
     if judged is None:
         return scored, frozenset()
     twice = sorted({*scored.sources} & {*judged.sources})
@@ -197,6 +202,15 @@ def samples_from_battles(battles: Battles, strong: str, weak: str) -> tuple[Samp
         tuple(name for name, on in zip(battles.models, side, strict=True) if on) for side in (strong_side, weak_side)
     ]
     return samples, named[0], named[1]
+
+
+def _from_0_to_1(outcomes: object, low: float, high: float) -> Table:
+    table = as_table(outcomes, "outcomes")
+    if (low, high) == (0.0, 1.0):
+        return table
+    table.require("model", "score")
+    scores = (table.scores("score", low, high) - low) / (high - low)
+    return replace(table, columns={**table.columns, "score": scores})
 
 
 def _units(

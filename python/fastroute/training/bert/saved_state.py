@@ -30,6 +30,21 @@ class SavedState:
     def __init__(self, path: Path, fingerprint: str) -> None:
         self.path, self._fingerprint = path, fingerprint
 
+    def check(self, *, resume: bool) -> None:
+        """See that nothing is lost: a run that does not go on from a file must not find one.
+
+        Raises
+        ------
+        DataError
+            The file is there already, or is no file that can be written.
+        """
+        if resume:
+            return
+        if self.path.exists() or self.path.is_symlink():
+            raise DataError(f"{self.path}: is there already; resume goes on from a state, or name another file")
+        if not self.path.parent.is_dir():
+            raise DataError(f"{self.path}: folder {self.path.parent} does not exist; create it first")
+
     def save(self, network: Any, optimizer: Any, step: int, losses: list[float]) -> None:
         """Write the state after so many steps.
 
@@ -90,10 +105,6 @@ class SavedState:
         except (KeyError, RuntimeError) as error:
             raise DataError(f"{source}: its tensors are not those of this model: {error!s:.200}") from error
         return step, losses
-
-    def delete(self) -> None:
-        """Delete the file, where it is there."""
-        self.path.unlink(missing_ok=True)
 
 
 def _progress(said: Mapping[str, str], source: str) -> tuple[int, list[float]]:

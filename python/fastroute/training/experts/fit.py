@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastroute import _core
-from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
+from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError, MissingDependencyError
 from fastroute.tables import prompt_hashes
 from fastroute.training.comparisons.held_out import FOLDS, HeldOut, centred
 from fastroute.training.comparisons.pairing import FEW_PROMPTS, Comparison, comparisons_of
@@ -157,7 +157,7 @@ def fit_experts(
             clusters = 0
         training = _training(comparisons, embed, plan, clusters, chat_prompts or {}, seed)
         keys = training.rows.keys
-        counted = np.ones(len(keys), np.bool_) if unseen is None else unseen(keys)
+        counted = np.ones(len(keys), np.bool_) if unseen is None else _checked_mask(unseen(keys), len(keys))
         fitted = _fit(training, comparisons, embed, pair, gold, counted, progress)
         return replace(fitted, left_out=left_out)
 
@@ -251,9 +251,22 @@ def _fit(  # noqa: PLR0917 - arguments of fit_experts
 
 
 def _features(prompts: Sequence[str], embed: Embed) -> Features:
-    return Features(
-        _core.surface_features(prompts).astype(np.float64), np.asarray(embed(prompts), np.float32).astype(np.float64)
-    )
+    found = embed(prompts)
+    if not isinstance(found, np.ndarray) or found.ndim != 2 or found.shape[0] != len(prompts) or not found.shape[1]:
+        shown = f"shape {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+        raise InvalidArgumentError(f"embed: found {shown} for {len(prompts)} prompts, allowed: float32 (n, dim)")
+    rows = np.asarray(found, np.float32)
+    if not np.isfinite(rows).all():
+        row = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise InvalidArgumentError(f"embed: row {row} holds NaN or infinity; finite values are needed")
+    return Features(_core.surface_features(prompts).astype(np.float64), rows.astype(np.float64))
+
+
+def _checked_mask(found: object, count: int) -> NDArray[np.bool_]:
+    if not isinstance(found, np.ndarray) or found.dtype != np.bool_ or found.shape != (count,):
+        shown = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+        raise InvalidTypeError(f"unseen: found {shown} for {count} keys, allowed: a bool array ({count},)")
+    return found
 
 
 def _rows_of(features: Features) -> NDArray[np.float32]:
