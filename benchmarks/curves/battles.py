@@ -140,9 +140,14 @@ class _Size:
         )
 
     def inverted_lists(self) -> tuple[Point, str]:
-        """The 1,000 nearest through lists that are the heaps: what k-means would look for, without its minutes."""
+        """The 1,000 nearest through lists that are the heaps: what k-means would look for, without its minutes.
+
+        At least as many lists are read as hold twice the neighbours, and as find 99% of them.
+        """
         exact = self.index.nearest(self.queries[:_SAMPLE], NEIGHBOURS)[0]
-        heaps, probes = len(self.rows.centroids), 1
+        heaps = len(self.rows.centroids)
+        # Fewer lists than hold the neighbours would have the exact scan look for them.
+        probes = -(-2 * NEIGHBOURS * heaps // self.count)
         search = FaissSearch(self.index, InvertedLists(self.rows.centroids, self.rows.lists, probes, 1.0))
         faiss = faiss_or_none()
         while True:
