@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,19 @@ class Floors:
         """How many times the sum of its floors the call is."""
         return self.seconds / sum(self.floors.values())
 
+    @property
+    def times(self) -> str:
+        """The ratio as text; for `experts` the one without a floor for its features too."""
+        if "features" not in self.floors:
+            return f"{self.ratio:.2f}"
+        fewer = sum(seconds for name, seconds in self.floors.items() if name != "features")
+        return f"{self.ratio:.2f} ({self.seconds / fewer:.2f} without features)"
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Floors:
+        """What `asdict` wrote, and the ratio besides."""
+        return cls(**{key: value for key, value in plain.items() if key != "ratio"})
+
     def row(self) -> str:
         """A row of Markdown."""
         floor = sum(self.floors.values())
@@ -71,13 +84,18 @@ class Floors:
             self.tokens,
             f"{self.seconds * 1e6:.2f}",
             f"{floor * 1e6:.2f} ({parts})",
-            f"{self.ratio:.2f}",
+            self.times,
             rest,
         )
         return f"| {' | '.join(map(str, cells))} |"
 
 
 HEADER = "| call | tokens | us | sum of floors, us | times | the rest, us |\n| --- | --- | --- | --- | --- | --- |"
+
+
+def table_of_floors(found: Sequence[Floors]) -> str:
+    """All rows, as Markdown."""
+    return "\n".join([HEADER, *(each.row() for each in found)])
 
 
 def floors_of(parts: Parts, native_call: float, *, features: bool) -> dict[str, float]:
@@ -106,6 +124,15 @@ def _steps(clock: Clock, router: Any, prompt: str) -> dict[str, float]:
     return {name: clock.time(call, 1).seconds for name, call in calls.items()}
 
 
+def _to_utf8(clock: Clock, router: Any, prompt: str) -> float:
+    """Seconds to write a prompt beyond ASCII as UTF-8, which ASCII needs not: a call that stops at the first token."""
+    if prompt.isascii():
+        return 0.0
+    first = partial(router.encoder._tokenizer.encode, prompt, 1)
+    ascii_first = partial(router.encoder._tokenizer.encode, prompt.encode("ascii", "replace").decode(), 1)
+    return max(0.0, clock.time(first, 1).seconds - clock.time(ascii_first, 1).seconds)
+
+
 def _decision(clock: Clock, router: Any) -> float:
     make = partial(Decision, router.strong, 0.5, 0.5, router.kind, router.artifact)
     return clock.time(make, 1).seconds
@@ -131,9 +158,11 @@ def measure(clock: Clock) -> list[Floors]:
             timed = floors.time(DEFAULT_ENCODER, list(LENGTHS.values()), most=most, width=width)
             for (tokens, prompt), parts in zip(LENGTHS.items(), timed, strict=True):
                 least = floors_of(parts, call, features=features)
-                steps = _steps(clock, router, prompt)
+                floor = sum(least.values())
+                written = _to_utf8(clock, router, prompt)
+                steps = ({"to UTF-8": floor + written} if written else {}) | _steps(clock, router, prompt)
                 scored = steps["method score"]
-                layers = layers_of(steps, sum(least.values()))
+                layers = layers_of(steps, floor)
                 found.append(Floors(name, "score", tokens, scored, least, layers))
                 decision = _decision(clock, router)
                 routed = clock.time(partial(router.route, prompt), 1).seconds
@@ -155,11 +184,11 @@ def main() -> int:
     except UnavailableError as error:
         print(f"floors: {error}", file=sys.stderr)
         return 1
-    print(HEADER, *(each.row() for each in found), sep="\n")
+    print(table_of_floors(found))
     above = [f"{each.router}.{each.call} at {each.tokens}" for each in found if each.ratio > ALLOWED]
     print(f"\nabove {ALLOWED:g} times: {', '.join(above) or 'none'}")
     if args.output is not None:
-        made = document([], command="python benchmarks/floors.py", load=load, quick=args.quick)
+        made = document([], command=f"python benchmarks/floors.py -o {args.output.name}", load=load, quick=args.quick)
         del made["plots"]
         made["floors"] = [asdict(each) | {"ratio": each.ratio} for each in found]
         args.output.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":  # as a script, the checkout is where benchmarks is found
     sys.path[0] = str(CHECKOUT)
 
-from benchmarks.curves.plots import Curve, CurvesError, Plot, plots_of  # noqa: E402
+from benchmarks.curves.plots import Curve, CurvesError, Plot, plots_of, table_of, time_of, times_of  # noqa: E402
 
 COLOURS = ("#1f4e79", "#c0504d", "#4f8a3c", "#7f5fa3", "#b07a1e")
 MARKS = "osD^v"
@@ -39,6 +39,7 @@ def main() -> int:
     for plot in plots:
         path = args.output / f"scaling-{plot.key}.png"
         draw(plot, path)
+        print(f"{table_of(plot)}\n")
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB", file=sys.stderr)
     return 0
 
@@ -80,12 +81,7 @@ def label_of(curve: Curve) -> str:
     """Name of a curve, with how many times its limit it is."""
     if curve.ratios is None:
         return curve.name
-    low, high = (_times(ratio) for ratio in curve.ratios)
-    return f"{curve.name} ({low if low == high else f'{low} to {high}'} times its limit)"
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.0f}"
+    return f"{curve.name} ({times_of(curve.ratios)} times its limit)"
 
 
 def _label_axes(panel: Any, plot: Plot) -> None:
@@ -110,14 +106,6 @@ def _label_axes(panel: Any, plot: Plot) -> None:
     panel.grid(which="major", color="#d4d8dc", linewidth=0.6)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
-
-
-def time_of(seconds: float) -> str:
-    """A time on an axis, in its unit."""
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
-        if seconds * scale >= 0.9995 or unit == "ns":
-            return f"{seconds * scale:.3g} {unit}"
-    raise AssertionError("ns is the last unit")
 
 
 if __name__ == "__main__":

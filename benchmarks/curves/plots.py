@@ -79,6 +79,34 @@ class Plot:
         return made
 
 
+def time_of(seconds: float) -> str:
+    """A time with three digits, in its unit."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
+        if seconds * scale >= 0.9995 or unit == "ns":
+            return f"{seconds * scale:.3g} {unit}"
+    raise AssertionError("ns is the last unit")
+
+
+def times_of(ratios: tuple[float, float]) -> str:
+    """The least and the most times a limit, as text."""
+    low, high = (f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.0f}" for ratio in ratios)
+    return low if low == high else f"{low} to {high}"
+
+
+def table_of(plot: Plot) -> str:
+    """What a plot shows, as Markdown."""
+
+    def cell(point: Point) -> str:
+        ratio = "" if point.ratio is None else f" ({times_of((point.ratio, point.ratio))})"
+        return f"{time_of(point.seconds)} at {point.x:,.0f}{ratio}"
+
+    lines = [f"| {plot.y}, by {plot.x} | first (times its limit) | last | limit |", "| --- | --- | --- | --- |"]
+    for curve in plot.curves:
+        cells = (curve.name, cell(curve.points[0]), cell(curve.points[-1]), curve.limit or "none")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def at_least(**limits: float) -> float:
     """The limit where each of several must be met: the largest."""
     return max(limits.values())

@@ -15,17 +15,18 @@ import pytest
 from benchmarks.curves.battles import TIERS, heaped_rows, random_cells, reference_rate
 from benchmarks.curves.measuring import Clock, Reader, document, threads
 from benchmarks.curves.native_floors import Parts, parts_of, written_vocabulary
-from benchmarks.curves.plots import Curve, CurvesError, Plot, Point, at_least, plots_of
+from benchmarks.curves.plots import Curve, CurvesError, Plot, Point, at_least, plots_of, table_of, time_of
 from benchmarks.curves.prompt_length import prompt_of
-from benchmarks.floors import Floors, floors_of, layers_of
-from benchmarks.scaling_plots import label_of, time_of
+from benchmarks.floors import Floors, floors_of, layers_of, table_of_floors
+from benchmarks.scaling_plots import label_of
 
 import fastroute
 from fastroute import _core, builtin
 from fastroute.artifact import ENCODER, read_artifact
 from fastroute.encoders.wordpiece import parse_tokenizer
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "scaling.py"
+CHECKOUT = Path(__file__).resolve().parents[2]
+SCRIPT = CHECKOUT / "benchmarks" / "scaling.py"
 CURVE = Curve(
     "scan",
     (Point(10, 3e-6, 2e-6, 4e-6, 21, 2e-6), Point(100, 9e-6, 8e-6, 9.5e-6, 21, 3e-6)),
@@ -62,6 +63,29 @@ def test_labels_name_the_ratios() -> None:
 )
 def test_times_have_units(seconds: float, text: str) -> None:
     assert time_of(seconds) == text
+
+
+def test_a_table_has_the_ends_of_each_curve() -> None:
+    assert table_of(PLOT).splitlines()[2:] == [
+        "| scan | 3 us at 10 (1.50) | 9 us at 100 (3.00) | reading |",
+        "| free | 3 us at 10 (1.50) | 3 us at 10 (1.50) | none |",
+    ]
+
+
+def test_the_docs_have_the_tables_of_the_results() -> None:
+    text = (CHECKOUT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    results = CHECKOUT / "benchmarks" / "results"
+    curves = json.loads((results / "scaling.json").read_text(encoding="utf-8"))
+    assert curves["quick"] is False
+    plots = plots_of(curves, "scaling.json")
+    assert [plot.key for plot in plots] == ["battles", "models", "prompts", "threads"]
+    for plot in plots:
+        assert table_of(plot) in text
+        assert f"(plots/scaling-{plot.key}.png)" in text
+        assert (CHECKOUT / "docs" / "plots" / f"scaling-{plot.key}.png").stat().st_size <= 150_000
+    floors = json.loads((results / "floors.json").read_text(encoding="utf-8"))["floors"]
+    assert len(floors) == 12
+    assert table_of_floors([Floors.read(each) for each in floors]) in text
 
 
 def test_a_result_file_says_what_was_measured_and_where() -> None:
@@ -186,6 +210,7 @@ def test_floors_leave_what_is_above_them() -> None:
     assert layers == {"native scorer": pytest.approx(9.85e-8), "method score": pytest.approx(2.03e-7)}
     found = Floors("mf", "score", 20, 6.03e-7, least, layers)
     assert found.ratio == pytest.approx(2.0)
+    assert replace(found, floors=floors_of(parts, 3e-8, features=True)).times == "1.37 (1.98 without features)"
     assert "| `mf.score` | 20 | 0.60 | 0.30 (tokenizer 0.26, table 0.01, native call 0.03) | 2.00 |" in found.row()
 
 
