@@ -291,6 +291,16 @@ def test_lists_find_nearly_what_the_scan_does(tmp_path: Path) -> None:
     assert other.score(prompts).shape == (len(prompts),)
 
 
+def test_lists_that_are_read_hold_the_neighbours(tmp_path: Path) -> None:
+    """Where they hold fewer, each search ends in the exact scan, which finds all of them and takes as long as ever."""
+    pytest.importorskip("faiss", reason="inverted lists need the extra [faiss]")
+    KnnRouter(*PAIR, neighbours=200, search="ivf").fit(scores(1500)).save(tmp_path / "it")
+    made = fastroute.artifact.read_artifact(tmp_path / "it", format=fastroute.artifact.ROUTER)
+    lists = fastroute.artifact.safetensors.decode(made.files["ivf.safetensors"], source="it")
+    a_list = len(lists["lists"]) / len(lists["centroids"])
+    assert made.manifest["ivf"]["probes"] * a_list >= 2 * 200
+
+
 def test_without_faiss_the_scan_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faiss", reason="inverted lists need the extra [faiss]")
     data = scores(400)

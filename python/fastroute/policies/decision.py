@@ -7,7 +7,7 @@ from dataclasses import dataclass
 __all__ = ["Decision"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Decision:
     """Which model should answer a prompt, and why.
 
@@ -30,3 +30,19 @@ class Decision:
     threshold: float
     router: str
     artifact: str
+
+    def __init__(self, model: str, score: float, threshold: float, router: str, artifact: str) -> None:
+        # What a frozen dataclass would do with object.__setattr__, which takes twice as long as these.
+        _set_model(self, model)
+        _set_score(self, score)
+        _set_threshold(self, threshold)
+        _set_router(self, router)
+        _set_artifact(self, artifact)
+
+
+# Of the class that the decorator made, which is another one than that of the statement.
+_set_model = Decision.__dict__["model"].__set__
+_set_score = Decision.__dict__["score"].__set__
+_set_threshold = Decision.__dict__["threshold"].__set__
+_set_router = Decision.__dict__["router"].__set__
+_set_artifact = Decision.__dict__["artifact"].__set__

@@ -335,8 +335,12 @@ class ExpertsRouter(BaseRouter):
         InvalidTypeError
             `prompts` is neither a str nor an iterable of str; the first bad index is named.
         """
-        native = self._trained()
-        return native.score(prompts) if self._reads_text else self._with_embeddings(native.score, prompts)
+        # Neither `_trained` nor `_reads_text`: two more calls of Python are a tenth of a short prompt's time.
+        native = self._native
+        if native is None:
+            raise untrained()
+        reads_text = isinstance(self._encoder, StaticEncoder)
+        return native.score(prompts) if reads_text else self._with_embeddings(native.score, prompts)
 
     @overload
     def gain(self, prompts: str) -> float: ...

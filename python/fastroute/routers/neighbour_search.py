@@ -203,7 +203,8 @@ def build_lists(index: _core.SimilarityIndex, search: str, *, neighbours: int, s
     """Sort the prompts of an index into lists; None where `search` means the exact scan.
 
     "auto" means lists from 100,000 prompts up where FAISS is installed. There are about the square root of the prompts'
-    number times 4 of them, and as many are read as find 99% of a prompt's neighbours on a sample of the index.
+    number times 4 of them, and as many are read as hold twice the neighbours and, on a sample of the index, find 99%
+    of them.
 
     Raises
     ------
@@ -230,7 +231,8 @@ def build_lists(index: _core.SimilarityIndex, search: str, *, neighbours: int, s
     own = np.sort(rng.choice(index.size, min(index.size, _SAMPLE), replace=False))
     asked = index.unit_rows(own)
     exact = _others(index.nearest(asked, neighbours + 1)[0], own)
-    probes = 1
+    # Where fewer lists were read than hold the candidates, the exact scan would find the neighbours after all.
+    probes = min(count, max(1, -(-(neighbours + 1) * _SLACK * count // index.size)))
     while True:
         found = InvertedLists(centroids, lists, probes, 1.0)
         ids = _others(FaissSearch(index, found).nearest(asked, neighbours + 1)[0], own)
