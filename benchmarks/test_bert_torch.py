@@ -118,7 +118,13 @@ def test_against_torch(benchmark: Any, models: Path, peer: tuple[str, TorchClass
         f"{medians[1] * 1e3:.1f} ms, {medians[1] / medians[0]:.1f}x, {AIMS[baseline].get(tokens, 'no aim')}"
     )
     benchmark.group = f"bert int8, {tokens} tokens, beside {baseline}"
-    benchmark.extra_info |= {"ratio": medians[1] / medians[0], "aim": AIMS[baseline].get(tokens)}
+    told = {
+        "ours": medians[0],
+        "theirs": medians[1],
+        "ratio": medians[1] / medians[0],
+        "aim": AIMS[baseline].get(tokens),
+    }
+    benchmark.extra_info |= {**told, "versions": classifier.versions}
     benchmark.pedantic(router.score, (prompt,), rounds=3)
 
 

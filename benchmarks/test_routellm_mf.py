@@ -96,7 +96,7 @@ def test_fastroute_a_batch(benchmark: Any, both: Both) -> None:
 @pytest.mark.parametrize("group", [ONE, BATCH], ids=["a call each", "a batch"])
 def test_routellm(benchmark: Any, both: Both, group: str) -> None:
     benchmark.group = group
-    benchmark.extra_info |= {"role": BASELINE, **both.routellm.versions}
+    benchmark.extra_info |= {"role": BASELINE, "versions": both.routellm.versions}
     scores = benchmark.pedantic(both.routellm.score_mf, (QUERIES,), **ROUNDS)
     assert np.ptp(scores) > 0.1  # the vectors are different ones
     np.testing.assert_allclose(scores, both.router.score_embeddings(both.queries), rtol=0, atol=1e-6)

@@ -1,8 +1,9 @@
 """RouteLLM's own `sw_ranking` and `mf` routers, in a process and an environment of their own.
 
 ``FASTROUTE_ROUTELLM_PYTHON`` names a Python that has it; ``pip install routellm==0.2.0 torch==2.13.0`` makes one.
-Replaced are the things that need a network, the download of battles and the call for an embedding; weights come from a
-local folder; everything between them is RouteLLM's. This file is both sides: the tests import it, the other Python runs it.
+Replaced are the things that need a network, the download of battles and the call for an embedding, and weights come
+from a local folder; everything between them is RouteLLM's. This file is both sides: the tests import it, the other
+Python runs it.
 """
 
 from __future__ import annotations
