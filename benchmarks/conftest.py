@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     target = config.getoption("--results", None)
     if target is not None:
         failed = sum(len(terminalreporter.stats.get(outcome, ())) for outcome in ("failed", "error"))
-        command = " ".join(["pytest", *(str(arg) for arg in config.invocation_params.args)])
+        command = shlex.join(["pytest", *(str(arg) for arg in config.invocation_params.args)])
         made = results.document(groups, figures, command=command, load=config.stash[LOAD], failed=failed)
         with atomic_file(target) as stream:
             stream.write((json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
