@@ -77,7 +77,7 @@ def test_a_run_writes_what_it_measured(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers", reason="needs the extra [bench]")
     short = ("--benchmark-max-time=0.01", "--benchmark-min-rounds=1")
     target = tmp_path / "it.json"
-    ended = run("benchmarks/test_single_prompt.py", "-k", "route or 20", *short, "--results", target)
+    ended = run("benchmarks/test_single_prompt.py", "-k", "test_route or 20", *short, "--results", target)
     assert ended.returncode == 0, ended.stdout
     made = json.loads(target.read_text(encoding="utf-8"))
     assert [(group["question"], group["group"]) for group in made["groups"]] == [
@@ -87,7 +87,7 @@ def test_a_run_writes_what_it_measured(tmp_path: Path) -> None:
     ratio = made["groups"][0]["ratio"]
     assert f"{times(ratio)}  at least 15x" in ended.stdout
     assert made["failed"] == 0
-    assert made["command"].startswith("pytest benchmarks/test_single_prompt.py -k 'route or 20'")
+    assert made["command"].startswith("pytest benchmarks/test_single_prompt.py -k 'test_route or 20'")
 
 
 @pytest.mark.parametrize(
