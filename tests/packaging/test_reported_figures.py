@@ -87,7 +87,9 @@ def test_a_run_writes_what_it_measured(tmp_path: Path) -> None:
     ratio = made["groups"][0]["ratio"]
     assert f"{times(ratio)}  at least 15x" in ended.stdout
     assert made["failed"] == 0
-    assert made["command"].startswith("pytest benchmarks/test_single_prompt.py -k 'test_route or 20'")
+    assert made["command"].startswith(
+        "pytest -p no:cacheprovider benchmarks/test_single_prompt.py -k 'test_route or 20'"
+    )
 
 
 @pytest.mark.parametrize(
