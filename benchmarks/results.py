@@ -51,12 +51,11 @@ def groups_of(benchmarks: Iterable[Any]) -> list[dict[str, Any]]:
     """What pytest-benchmark timed, by group, with the ratio of medians, baseline to fastroute."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for bench in benchmarks:
-        stats = bench.stats
-        if not getattr(stats, "data", None) and not getattr(stats.stats, "data", None):
-            continue  # it was not timed
+        if bench.has_error or not bench.stats.data:
+            continue  # it failed, or was not timed
         info = dict(bench.extra_info)
         row = {"test": bench.fullname, "role": info.pop("role", None)}
-        row |= {name: getattr(stats, name, None) or getattr(stats.stats, name) for name in STATISTICS}
+        row |= {name: getattr(bench.stats, name) for name in STATISTICS}
         groups.setdefault((question_of(bench.fullname), bench.group or bench.name), []).append(row | {"info": info})
     order = list(dict.fromkeys(QUESTIONS.values()))
     found = [

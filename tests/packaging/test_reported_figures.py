@@ -134,12 +134,11 @@ def test_groups_know_their_question_and_ratio() -> None:
         data = (1.0,)
 
         def __init__(self, median: float) -> None:
-            self.median = self.min = self.iqr = median
-            self.rounds = 3
-            self.stats = self
+            self.median = self.min = median
+            self.iqr, self.rounds = 0.0, 1
 
     class Bench:
-        group, name = "one", "test_it"
+        group, name, has_error = "one", "test_it", False
 
         def __init__(self, role: str, median: float) -> None:
             self.fullname = f"benchmarks/test_batch.py::test_{role}"
@@ -147,4 +146,13 @@ def test_groups_know_their_question_and_ratio() -> None:
 
     (group,) = groups_of([Bench(FASTROUTE, 2.0), Bench(BASELINE, 1.0)])
     assert (group["question"], group["group"], group["ratio"]) == ("batch", "one", 0.5)
+    assert group["rows"][1] == {
+        "test": f"benchmarks/test_batch.py::test_{BASELINE}",
+        "role": BASELINE,
+        "median": 1.0,
+        "min": 1.0,
+        "iqr": 0.0,
+        "rounds": 1,
+        "info": {},
+    }
     assert question_of("benchmarks/test_new_thing.py::test_x") == "new thing"
