@@ -94,7 +94,7 @@ class Results:
 
 
 def speed(results: Results) -> str:
-    """README's two tables and what is said of them, in 22 lines or fewer."""
+    """README's two tables and what is said of them, in 22 lines."""
     pairs = {
         n: [results.median(f"experts (left) and mf, {n} tokens", role) for role in (FASTROUTE, BASELINE)]
         for n in (20, 100, 400)
@@ -110,21 +110,20 @@ def speed(results: Results) -> str:
         "|---|---|---|---|",
         *(_row(results, *each) for each in STATIC),
         "",
-        f"The default, `experts`, takes {seconds(pairs[20][0])} at 20 tokens: {slower[20]:.1f} times as long as `mf`, "
-        f"{slower[100]:.1f} times at 100 and {slower[400]:.1f} at 400. A decision of the dearest",
-        f"built-in router, `{dearest['router']}`, costs {percent(dearest['of_strong'])} of a GPT-4 answer at "
-        f"${Prices().core_hour:g} per core-hour (`fastroute bench --overhead`). `import fastroute`",
-        f"takes {cold['import']:.0f} ms, {cold['numpy']:.0f} of them NumPy's; loading `mf` {cold['load']:.0f} ms; "
-        f"resident memory after it is {cold['resident']:.0f} MiB.",
-        "",
-        "| one thread, one run | fastroute | the other | |",
+        "| one thread, the same run | fastroute | the other | |",
         "|---|---|---|---|",
         *(_row(results, *each) for each in OTHERS),
         "",
-        f"Win rates are within 2e-5 of float64; 64 queries of a million rows take "
-        f"{seconds(results.median(MILLION) / 64)} each; an index of 65,000 battles loads in {seconds(loading)}.",
-        f"Medians of {_link(results)} at {commit}, answers checked; [docs/benchmarks.md](docs/benchmarks.md) has the "
-        "commands and the rest.",
+        f"`experts`, the default, takes {seconds(pairs[20][0])} at 20 tokens, {slower[20]:.1f} times as long as "
+        f"`mf`, {slower[100]:.1f} times at 100 and {slower[400]:.1f} at 400. The dearest built-in decision",
+        f"(`{dearest['router']}`) costs {percent(dearest['of_strong'])} of a GPT-4 answer at ${Prices().core_hour:g} "
+        f"per core-hour. `import fastroute` takes {cold['import']:.0f} ms, {cold['numpy']:.0f} of them NumPy's; "
+        "loading `mf`",
+        f"{cold['load']:.0f} ms, and {cold['resident']:.0f} MiB resident. Elo's win rates are within 2e-5 of float64; "
+        f"64 queries of a million rows take {seconds(results.median(MILLION) / 64)} each; 65,000 battles load in "
+        f"{seconds(loading)}.",
+        f"Medians of {_link(results)} at {commit}; [docs/benchmarks.md](docs/benchmarks.md) has the commands and "
+        "the rest.",
     ]
     return "\n".join(lines)
 
