@@ -18,10 +18,9 @@ from fastroute.overhead import prompts_of
 PROBE = """
 import json, sys
 import fastroute
-from fastroute.overhead import prompts_of
 def resident():
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmRSS")) / 1024
-prompts = [prompt for tokens in (20, 95, 400) for prompt in prompts_of(tokens)]  # loads the built-in tokenizer
+prompts = json.load(sys.stdin)
 fastroute.set_num_threads(1)
 before = resident()
 router = fastroute.load(sys.argv[1])
@@ -45,10 +44,12 @@ def files_of(name: str) -> float:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is read from /proc")
 @pytest.mark.parametrize("name", fastroute.info().routers)
-def test_a_loaded_router(name: str, figure: Callable[..., None]) -> None:
+def test_a_loaded_router(name: str, compiled: dict[str, str], figure: Callable[..., None]) -> None:
     probes = []
+    prompts = [prompt for tokens in (20, 95, 400) for prompt in prompts_of(tokens)]
+    given, command = json.dumps(prompts), [sys.executable, "-c", PROBE, name]
     for _ in range(PROCESSES):
-        done = subprocess.run([sys.executable, "-c", PROBE, name], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, env=compiled)
         probes.append(json.loads(done.stdout))
     medians = {key: statistics.median(probe[key] for probe in probes) for key in ("before", "load", "score")}
     files = files_of(name)
@@ -61,7 +62,6 @@ def test_a_loaded_router(name: str, figure: Callable[..., None]) -> None:
         by_scoring=medians["score"],
         process_before=medians["before"],
     )
-    prompts = [prompt for tokens in (20, 95, 400) for prompt in prompts_of(tokens)]
     expected = fastroute.load(name).score(prompts).tolist()
     assert all(probe["scores"] == expected for probe in probes)
     assert medians["score"] < 8  # scoring keeps nothing
