@@ -207,11 +207,11 @@ def machine(results: Results) -> str:
     read = results.read
     where, commit = read["machine"], read["commit"]
     changed = ", with changes that are not in it" if commit["changed"] else ""
-    loads = ", ".join(f"{load:g}" for load in where["load"])
+    before, after = where["load"]
     versions = ", ".join(f"{name} {text}" for name, text in read["versions"].items())
     return (
         f"`{read['command']}` on {read['date']}, commit `{commit['id'][:12]}`{changed}; {results.cpu}, "
-        f"{where['cores']} cores, {results.simd}, {where['system']}; load averages before: {loads}.\n{versions}."
+        f"{where['cores']} cores, {results.simd}, {where['system']}; load average {before:g} before and {after:g} after (the run makes 1).\n{versions}."
     )
 
 

@@ -75,14 +75,14 @@ def _ratio(rows: list[dict[str, Any]]) -> float | None:
 def document(
     groups: list[dict[str, Any]], figures: list[dict[str, Any]], *, command: str, load: tuple[float, ...], failed: int
 ) -> dict[str, Any]:
-    """The whole of a result file."""
+    """The whole of a result file; `load` is what `os.getloadavg` gave before the run."""
     return {
         "format": FORMAT,
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
         "command": command,
         "commit": _commit(),
         "failed": failed,
-        "machine": {**_machine(), "load": [round(each, 2) for each in load]},
+        "machine": {**_machine(), "load": [round(each, 2) for each in (load[0], os.getloadavg()[0])]},
         "versions": _versions(groups),
         "groups": groups,
         "figures": figures,
