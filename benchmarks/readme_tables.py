@@ -139,7 +139,7 @@ def _row(results: Results, title: str, group: str) -> str:
 
 
 def overhead(results: Results) -> str:
-    """The table of `fastroute bench --overhead`, as `benchmarks/test_overhead.py` measured it."""
+    """The table of `fastroute bench --overhead`, which `benchmarks/test_overhead.py` ran."""
     lines = [
         "| router | tokens | median | p99 | of a core | $ per million | of a GPT-4 answer | of a weak answer | "
         "requests/s and core |",
@@ -211,7 +211,8 @@ def machine(results: Results) -> str:
     versions = ", ".join(f"{name} {text}" for name, text in read["versions"].items())
     return (
         f"`{read['command']}` on {read['date']}, commit `{commit['id'][:12]}`{changed}; {results.cpu}, "
-        f"{where['cores']} cores, {results.simd}, {where['system']}; load average {before:g} before and {after:g} after (the run makes 1).\n{versions}."
+        f"{where['cores']} cores, {results.simd}, {where['system']}; load average {before:g} before and "
+        f"{after:g} after (the run makes 1).\n{versions}."
     )
 
 
