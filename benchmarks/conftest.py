@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import fastroute
 from benchmarks import results
@@ -68,8 +69,8 @@ class TokenizersAndNumpy:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Measure on one thread unless a benchmark says otherwise, the baseline too."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Measure on one thread unless a benchmark says otherwise, the baseline and NumPy's BLAS too."""
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):
         patch.setenv("TOKENIZERS_PARALLELISM", "false")
         before = fastroute.info().threads
         fastroute.set_num_threads(1)
