@@ -89,6 +89,12 @@ class Results:
         return f"{machine['cpu']}{kind}"
 
     @property
+    def busy(self) -> str:
+        """Whether others wanted the machine too: a run alone leaves a load of about 1."""
+        machine = self.read["machine"]
+        return ", on a busy machine," if max(machine["load"]) > machine["cores"] else ""
+
+    @property
     def simd(self) -> str:
         return {"avx512": "AVX-512", "avx2": "AVX2"}.get(self.read["machine"]["simd"], "scalar")
 
@@ -130,7 +136,7 @@ def speed(results: Results) -> str:
 
 def _link(results: Results) -> str:
     name = REPORTED.relative_to(CHECKOUT).as_posix()
-    return f"[one run]({name}) of {results.read['date']}"
+    return f"[one run]({name}) of {results.read['date']}{results.busy}"
 
 
 def _row(results: Results, title: str, group: str) -> str:
