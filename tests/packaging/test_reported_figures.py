@@ -56,7 +56,7 @@ def test_a_run_that_failed_gives_no_tables(read: dict[str, Any]) -> None:
         Results(read | {"failed": 1})
     with pytest.raises(ValueError, match="format: found 0"):
         Results(read | {"format": 0})
-    with pytest.raises(ValueError, match="no 'one prompt, 20 tokens'"):
+    with pytest.raises(ValueError, match="groups: no 'experts"):
         rewritten((CHECKOUT / "README.md").read_text(encoding="utf-8"), "README.md", Results(read | {"groups": []}))
 
 
