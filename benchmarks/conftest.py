@@ -1,23 +1,28 @@
-"""What the benchmarks share: prompts of known length, the baseline, and a table of ratios at the end of a run.
+"""What the benchmarks share: prompts of known length, the baseline, and tables by question at the end of a run.
 
 Each group holds what fastroute does and what it is measured against, in one run; each benchmark checks its
-answer against the other's. Run ``pytest benchmarks``; with ``--benchmark-disable`` only the answers are checked.
+answer against the other's. Run ``pytest benchmarks``; with ``--benchmark-disable`` only the answers are checked, with
+``--results FILE`` what was measured is written as JSON, of which `benchmarks/readme_tables.py` makes the tables.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import fastroute
+from benchmarks import results
 from fastroute import builtin
-from fastroute.artifact import ENCODER, read_artifact, safetensors
+from fastroute.artifact import ENCODER, atomic_file, read_artifact, safetensors
 
 # ONNX Runtime sends telemetry unless it is told not to before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -25,8 +30,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 CHECKOUT = Path(__file__).resolve().parents[1]
 SEED = 20240626
 
-FASTROUTE = "fastroute"
-BASELINE = "baseline"
+FASTROUTE = results.FASTROUTE
+BASELINE = results.BASELINE
+FIGURES: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+LOAD: pytest.StashKey[tuple[float, ...]] = pytest.StashKey()
 
 
 class TokenizersAndNumpy:
@@ -62,13 +69,20 @@ class TokenizersAndNumpy:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Measure on one thread unless a benchmark says otherwise, the baseline too."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Measure on one thread unless a benchmark says otherwise, the baseline and NumPy's BLAS too."""
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):
         patch.setenv("TOKENIZERS_PARALLELISM", "false")
         before = fastroute.info().threads
         fastroute.set_num_threads(1)
         yield
         fastroute.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Surroundings of another process in which modules are compiled once, as those of an installed package are."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("compiled"))}
 
 
 @pytest.fixture(scope="session")
@@ -113,20 +127,74 @@ def _generated(count: int) -> Iterator[str]:
         yield " ".join(rng.choices(words, k=int(rng.lognormvariate(4, 0.8)) + 1))
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print each group's ratio of medians, baseline to fastroute."""
-    session = getattr(config, "_benchmarksession", None)
-    groups: dict[str, dict[str, Any]] = {}
-    for bench in session.benchmarks if session is not None else []:
-        if bench.stats.data if hasattr(bench.stats, "data") else bench.stats.stats.data:
-            groups.setdefault(bench.group, {})[bench.extra_info.get("role", "")] = bench
-    rows = [(name, pair) for name, pair in groups.items() if {FASTROUTE, BASELINE} <= pair.keys()]
-    if not rows:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--results", metavar="FILE", type=Path, help="write what the benchmarks measured to this file, as JSON"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+    config.stash[LOAD] = os.getloadavg()
+    target = config.getoption("--results", None)
+    if target is None:
         return
-    terminalreporter.section(f"ratios ({fastroute.info()})")
-    for name, pair in rows:
-        ours, theirs = (pair[role].stats.median for role in (FASTROUTE, BASELINE))
-        aim = pair[FASTROUTE].extra_info.get("aim", "")
-        terminalreporter.write_line(
-            f"{name:<44} {ours * 1e6:>12.2f} us {theirs * 1e6:>12.2f} us {theirs / ours:>8.2f}x  {aim}"
+    if config.getoption("--benchmark-disable", False):
+        raise pytest.UsageError("--results: nothing is timed with --benchmark-disable")
+    if target.suffix != ".json" or not target.parent.is_dir():
+        raise pytest.UsageError(
+            f"--results: found {target}, allowed: a name that ends in .json in a folder that exists"
         )
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Keep what was measured other than by `benchmark`: a name, the line to print, and values."""
+
+    def keep(name: str, line: str, **values: Any) -> None:
+        question = results.question_of(request.node.nodeid)
+        request.config.stash[FIGURES].append({"question": question, "name": name, "line": line, "values": values})
+
+    return keep
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print medians and ratios, baseline to fastroute, by question; write them where `--results` says."""
+    session = getattr(config, "_benchmarksession", None)
+    groups = results.groups_of(session.benchmarks if session is not None else [])
+    figures = config.stash[FIGURES]
+    for question in dict.fromkeys(each["question"] for each in (*groups, *figures)):
+        terminalreporter.section(f"{question} ({fastroute.info().simd})")
+        for line in _lines([each for each in groups if each["question"] == question]):
+            terminalreporter.write_line(line)
+        for each in figures:
+            if each["question"] == question:
+                terminalreporter.write_line(f"{each['name']}: {each['line']}")
+    target = config.getoption("--results", None)
+    if target is not None:
+        failed = sum(len(terminalreporter.stats.get(outcome, ())) for outcome in ("failed", "error"))
+        command = shlex.join(["pytest", *(str(arg) for arg in config.invocation_params.args)])
+        made = results.document(groups, figures, command=command, load=config.stash[LOAD], failed=failed)
+        with atomic_file(target) as stream:
+            stream.write((json.dumps(made, indent=1, ensure_ascii=False) + "\n").encode())
+        terminalreporter.write_line(f"results: {target}")
+
+
+def _lines(groups: list[dict[str, Any]]) -> Iterator[str]:
+    """A line for each pair of fastroute and its baseline, and for whatever else was timed."""
+    for group in groups:
+        of_role = {row["role"]: row for row in group["rows"] if row["role"] is not None}
+        others = [row for row in group["rows"] if row["role"] is None or group["ratio"] is None]
+        if group["ratio"] is not None:
+            ours, theirs = (results.seconds(of_role[role]["median"]) for role in (FASTROUTE, BASELINE))
+            aim = of_role[FASTROUTE]["info"].get("aim") or ""
+            yield f"{group['group']:<84} {ours:>10} {theirs:>10} {results.times(group['ratio']):>7}  {aim}"
+        for row in others:
+            name = f"{group['group']}: {row['test'].rpartition('::')[2]}"
+            told = ", ".join(f"{key} {_short(value)}" for key, value in row["info"].items() if value is not None)
+            yield f"{name:<84} {results.seconds(row['median']):>10}  {told}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -166,7 +166,7 @@ print(memory("VmHWM") - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads the peak of a process in /proc")
-def test_peak_memory(small_model: Path, mixed: list[str]) -> None:
+def test_peak_memory(small_model: Path, mixed: list[str], figure: Callable[..., None]) -> None:
     """Each way in a process of its own, on prompts enough for three of the naive batches."""
     peaks = {}
     for role in (FASTROUTE, BASELINE):
@@ -180,7 +180,8 @@ def test_peak_memory(small_model: Path, mixed: list[str]) -> None:
         )
         assert ended.returncode == 0, ended.stderr
         peaks[role] = int(ended.stdout) / 2**20
-    print(f"\npeak memory of mixed prompts: {peaks[FASTROUTE]:.0f} MiB, naive {peaks[BASELINE]:.0f} MiB")
+    line = f"{peaks[FASTROUTE]:.0f} MiB, naive {peaks[BASELINE]:.0f} MiB"
+    figure("peak memory of 192 mixed prompts", line, mebibytes=peaks)
     assert peaks[FASTROUTE] <= peaks[BASELINE] / 2
 
 

@@ -128,7 +128,13 @@ def test_against_torch(benchmark: Any, models: Path, peer: tuple[str, TorchClass
         f"{AIMS[baseline].get(tokens, 'no aim')}"
     )
     benchmark.group = f"bert int8, {tokens} tokens, beside {baseline}"
-    benchmark.extra_info |= {"ratio": ratio, "aim": AIMS[baseline].get(tokens)}
+    told = {
+        "ours": medians[0],
+        "theirs": medians[1],
+        "ratio": ratio,
+        "aim": AIMS[baseline].get(tokens),
+    }
+    benchmark.extra_info |= {**told, "versions": classifier.versions}
     benchmark.pedantic(router.score, (prompt,), rounds=3)
 
 

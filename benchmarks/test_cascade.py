@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def test_a_batch(benchmark: Any, cascade: CascadeRouter, prompts: list[str], sto
 
 
 @pytest.mark.parametrize("names", PAIRS, ids="-".join)
-def test_the_curve(names: tuple[str, str], prompts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_curve(names: tuple[str, str], prompts: list[str], figure: Callable[..., None]) -> None:
     """Not timed: the share that reaches the second router at three agreements, on held-out prompts."""
     first, second = (fastroute.load(name) for name in names)
     held_out = prompts[6000:]
@@ -45,5 +46,5 @@ def test_the_curve(names: tuple[str, str], prompts: list[str], capsys: pytest.Ca
         routed = cascade.score_at(held_out).astype(float) >= cascade.threshold
         agreement = np.mean(routed == (second.score(held_out).astype(float) >= cascade.threshold))
         assert agreement > 1 - target - 0.02
-        with capsys.disabled():
-            print(f"\n{names[0]}, then {names[1]}: {reach:.1%} reach the second, {agreement:.1%} agree", end="")
+        told = {"disagreement": target, "reach": float(reach), "agreement": float(agreement)}
+        figure(f"{names[0]}, then {names[1]}", f"{reach:.1%} reach the second, {agreement:.1%} agree", **told)

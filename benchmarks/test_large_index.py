@@ -34,7 +34,7 @@ print(json.dumps({"load": took, "grown": grown, "score": float(router.score_embe
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is read from /proc")
-def test_loading_65_000_battles(benchmark: Any, tmp_path: Path) -> None:
+def test_loading_65_000_battles(benchmark: Any, tmp_path: Path, compiled: dict[str, str]) -> None:
     """Prints medians of processes; the time of the group is that of a whole process."""
     benchmark.group = "loading an index of 65,000 battles, d = 1536: a process"
     battles = large_set(dim=1536)
@@ -44,9 +44,8 @@ def test_loading_65_000_battles(benchmark: Any, tmp_path: Path) -> None:
     probes: list[dict[str, float]] = []
 
     def probe() -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", PROBE, tmp_path / "it"], capture_output=True, text=True, check=True
-        )
+        command = [sys.executable, "-c", PROBE, tmp_path / "it"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=compiled)
         probes.append(json.loads(done.stdout))
 
     benchmark.pedantic(probe, rounds=7, iterations=1, warmup_rounds=1)

@@ -178,7 +178,7 @@ def test_fastroute_against_routellm(
 def test_routellm_one_query(benchmark: Any, arena: BattleSet, peer: tuple[RouteLLM, Loaded]) -> None:
     routellm, loaded = peer
     benchmark.group = ONE.format(1536) + AGAINST_ROUTELLM
-    benchmark.extra_info |= {"role": BASELINE, **routellm.versions}
+    benchmark.extra_info |= {"role": BASELINE, "versions": routellm.versions}
     query = itertools.cycle(range(len(arena.queries)))
     answers: list[Answer] = []
     benchmark.pedantic(lambda: answers.append(routellm.score(next(query))), rounds=20, warmup_rounds=1)
@@ -189,7 +189,7 @@ def test_routellm_batch(benchmark: Any, arena: BattleSet, peer: tuple[RouteLLM, 
     """It has no batches: one call after the other."""
     routellm, loaded = peer
     benchmark.group = BATCH.format(1536) + AGAINST_ROUTELLM
-    benchmark.extra_info |= {"role": BASELINE, **routellm.versions}
+    benchmark.extra_info |= {"role": BASELINE, "versions": routellm.versions}
     queries = range(len(arena.queries))
     answers = benchmark.pedantic(lambda: [routellm.score(query) for query in queries], rounds=1)
     check(arena, loaded, answers)

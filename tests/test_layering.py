@@ -47,6 +47,8 @@ AT_LOADING = {
     "contamination": {"artifact", "batch", "encoders", "errors"},
     "leaderboard": {"errors", "tables", "training"},  # training for its tables of battles
     "evaluation": {"errors", "routers", "tables"},
+    # evaluation for the prices of answers
+    "overhead": {"_core", "errors", "evaluation"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies"},
     "__main__": {"cli"},
@@ -58,6 +60,7 @@ LATER = {
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
     "exporting": {"fastroute"},  # for its version
+    "overhead": {"encoders", "routers"},
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into
     "training": {"evaluation", "routers"},
     "cli": {
@@ -73,6 +76,7 @@ LATER = {
         "fastroute",
         "leaderboard",
         "loading",
+        "overhead",
         "routers",
         "tables",
         "training",

@@ -1,13 +1,15 @@
-"""RouteLLM's own similarity-weighted router, in a process and an environment of its own.
+"""RouteLLM's own `sw_ranking` and `mf` routers, in a process and an environment of their own.
 
 ``FASTROUTE_ROUTELLM_PYTHON`` names a Python that has it; ``pip install routellm==0.2.0 torch==2.13.0`` makes one.
-Replaced are the two things that need a network, the download of battles and the call for an embedding; everything
-between them is RouteLLM's. This file is both sides: the tests import it, the other Python runs it.
+Replaced are the things that need a network, the download of battles and the call for an embedding, and weights come
+from a local folder; everything between them is RouteLLM's. This file is both sides: the tests import it, the other
+Python runs it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -22,9 +24,13 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
     from tests.reference.battle_sets import BattleSet
     from typing_extensions import Self
 
+Pair = tuple[str, str]
 VARIABLE = "FASTROUTE_ROUTELLM_PYTHON"
 WITHOUT = f"{VARIABLE} does not name a Python that has routellm"
 
@@ -103,6 +109,28 @@ class RouteLLM:
         """Win rate of the strong model for the query of this index."""
         return Answer(**self._ask({"do": "score", "query": query}))
 
+    def load_mf(self, weights: Mapping[str, NDArray[np.float32]], queries: NDArray[np.float32], pair: Pair) -> None:
+        """Hand over the tensors of RouteLLM's `MFModel` by its names, and embeddings to score."""
+        from fastroute.artifact import safetensors  # the other Python has no fastroute
+
+        folder = self._folder / "mf"
+        folder.mkdir(exist_ok=True)
+        (folder / "model.safetensors").write_bytes(safetensors.encode(dict(weights)))
+        np.save(folder / "queries.npy", queries)
+        rank, dim = weights["text_proj.0.weight"].shape
+        sizes = {"hidden_size": rank, "num_models": len(weights["P.weight"]), "text_dim": dim}
+        self._ask({"do": "load_mf", "folder": str(folder), "strong": pair[0], "weak": pair[1], "sizes": sizes})
+
+    def score_mf(self, count: int) -> list[float]:
+        """Win rates of the strong model for the first queries, one call of `calculate_strong_win_rate` for each."""
+        scores: list[float] = self._ask({"do": "score_mf", "count": count})
+        return scores
+
+    def mf_rows(self) -> dict[str, int]:
+        """Rows of the models in the `P.weight` of RouteLLM's `MFModel`."""
+        rows: dict[str, int] = self._ask({"do": "mf_rows"})
+        return rows
+
     def tiers_of(self, ratings: dict[str, float], count: int) -> dict[str, int]:
         """RouteLLM's `compute_tiers`; ratings from the highest down."""
         tiers: dict[str, int] = self._ask({"do": "tiers", "ratings": ratings, "count": count})
@@ -130,15 +158,16 @@ class _Answerer:
 
     def __init__(self) -> None:
         from routellm.routers import routers
+        from routellm.routers.matrix_factorization import model
 
-        self._routers = routers
+        self._routers, self._mf_model = routers, model
         routers.OPENAI_CLIENT = SimpleNamespace(embeddings=SimpleNamespace(create=self._embedding))
         routers.load_dataset = self._dataset
 
     def versions(self) -> dict[str, str]:
         from importlib.metadata import version
 
-        return {name: version(name) for name in ("routellm", "scikit-learn", "numpy", "pandas")}
+        return {name: version(name) for name in ("routellm", "scikit-learn", "numpy", "pandas", "torch")}
 
     def load(self, path: str, tiers: int, strong: str, weak: str) -> dict[str, Any]:
         with np.load(path) as arrays:
@@ -152,6 +181,24 @@ class _Answerer:
         start = time.perf_counter()
         score = self._router.calculate_strong_win_rate("")
         return {"score": float(score), "seconds": time.perf_counter() - start}
+
+    def load_mf(self, folder: str, strong: str, weak: str, sizes: dict[str, int]) -> None:
+        queries = np.load(Path(folder) / "queries.npy").astype(np.float64).tolist()
+        embeddings = iter(itertools.cycle(queries))
+        client = SimpleNamespace(create=lambda **_: SimpleNamespace(data=[SimpleNamespace(embedding=next(embeddings))]))
+        self._mf_model.OPENAI_CLIENT = SimpleNamespace(embeddings=client)
+        self._mf_queries = len(queries)
+        self._mf = self._routers.MatrixFactorizationRouter(folder, strong, weak, **sizes)
+
+    def score_mf(self, count: int) -> list[float]:
+        scores = [float(self._mf.calculate_strong_win_rate("")) for _ in range(count)]
+        for _ in range(-count % self._mf_queries):  # the next call begins at the first query again
+            self._mf_model.OPENAI_CLIENT.embeddings.create()
+        return scores
+
+    def mf_rows(self) -> dict[str, int]:
+        rows: dict[str, int] = self._mf_model.MODEL_IDS
+        return rows
 
     def tiers(self, ratings: dict[str, float], count: int) -> dict[str, int]:
         import pandas as pd

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastroute.cli import (
     augment,
+    bench,
     calibrate,
     cascade,
     decontaminate,
@@ -44,6 +45,7 @@ COMMANDS = (
     decontaminate,
     distill,
     export_bert,
+    bench,
     inspect,
 )
 

@@ -1,4 +1,4 @@
-"""RouteLLM's published figures: tables 1 to 3 of arXiv 2406.18665 v4.
+"""RouteLLM's published figures: tables 1 to 3 and 7 of arXiv 2406.18665 v4.
 
 Whole benchmarks, gpt-4-1106-preview against Mixtral-8x7B. CPT there is read off straight lines between ten cuts,
 APGR is what `apgr_10` is here. "arena" is 65,000 Chatbot Arena battles, "judge" adds GPT-4's judgements, "gold"
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PAPER", "PaperRow"]
+__all__ = ["PAPER", "PAPER_OVERHEAD", "PaperOverhead", "PaperRow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +58,20 @@ PAPER: dict[str, tuple[PaperRow, ...]] = {
         PaperRow("SW ranking", "arena+judge", 0.4121, 0.7220, 0.568),
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class PaperOverhead:
+    """One line of table 7: a router, dollars per million requests on the machine it ran on, requests per second."""
+
+    router: str
+    dollars_per_million: float
+    per_second: float
+
+
+PAPER_OVERHEAD: tuple[PaperOverhead, ...] = (
+    PaperOverhead("SW ranking", 39.26, 2.9),
+    PaperOverhead("MF", 3.32, 155.16),
+    PaperOverhead("BERT", 3.19, 69.62),
+    PaperOverhead("causal LLM", 5.23, 42.46),
+)
