@@ -101,4 +101,6 @@ def test_a_base_install_is_enough():
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     shown = {line.split()[0] for line in ended.stdout.splitlines() if line and line.split()[1:2] == ["20"]}
-    assert shown == {*fastroute.info().routers, "random"}
+    assert shown == {*fastroute.info().routers, "random"} - {"bert"}
+    assert "not measured: bert: " in ended.stdout
+    assert "pip install 'fastroute[bert]'" in ended.stdout

@@ -39,7 +39,7 @@ fastroute bench --overhead --tokens 20 1000 --json > overhead.json
 _TOKENS = (20, 95, 400)
 _ENDPOINT = "it asks an endpoint, whose time and price are not this machine's"
 _NOT_BUILT_IN = {
-    "bert": "not built in, as no weights ship; --routers with the path of an artifact measures one",
+    "causal_llm": "not built in; --routers with the path of an artifact measures one",
     "causal_llm_endpoint": f"not built in; {_ENDPOINT}",
 }
 
