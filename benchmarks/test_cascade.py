@@ -48,3 +48,24 @@ def test_the_curve(names: tuple[str, str], prompts: list[str], figure: Callable[
         assert agreement > 1 - target - 0.02
         told = {"disagreement": target, "reach": float(reach), "agreement": float(agreement)}
         figure(f"{names[0]}, then {names[1]}", f"{reach:.1%} reach the second, {agreement:.1%} agree", **told)
+
+
+@pytest.fixture(scope="module")
+def before_bert(prompts: list[str]) -> CascadeRouter:
+    pytest.importorskip("onnxruntime", reason="needs the extra [bert]")
+    first, second = (fastroute.load(name) for name in ("experts", "bert"))
+    return CascadeRouter(first, second).calibrate(prompts[:1000], disagreement=0.05)
+
+
+@pytest.mark.parametrize("role", [FASTROUTE, BASELINE], ids=["cascade", "bert alone"])
+def test_before_bert(benchmark: Any, before_bert: CascadeRouter, prompts: list[str], role: str) -> None:
+    """What reaches a router that takes milliseconds decides; docs/results.md has the curve, of prompts new to both."""
+    held_out = prompts[1000:1500]
+    benchmark.group = f"{len(held_out)} mixed prompts, experts then bert against bert alone, one thread"
+    benchmark.extra_info |= {"role": role}
+    router = before_bert if role == FASTROUTE else before_bert.second.with_threshold(before_bert.threshold)
+    decisions = benchmark.pedantic(router.route, (held_out,), rounds=1)
+    strong = before_bert.second.score(held_out).astype(float) >= before_bert.threshold
+    assert (
+        np.mean([(each.model == router.strong) != alone for each, alone in zip(decisions, strong, strict=True)]) < 0.08
+    )
