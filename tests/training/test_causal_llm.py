@@ -111,6 +111,29 @@ def test_a_run_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> None:
     router_of(folder).fit(outcomes(), cache=tmp_path, progress=lambda *_: pytest.fail("all of it is in the cache"))
 
 
+def test_a_cache_that_was_altered_is_worked_out_again(folder: Path, tmp_path: Path) -> None:
+    router_of(folder).fit(outcomes(), cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    raw = file.read_bytes()
+    size = 32 + 16 * 4 + 16  # of a prompt: digest, row, digest of both
+    count = len(raw) // size
+    assert len(raw) == count * size
+    altered = bytearray(raw)
+    altered[5 * size + 40] ^= 0x40  # of a row: another finite number
+    altered[9 * size + 2] ^= 1  # of a prompt's digest
+    altered[11 * size + 32 : 11 * size + 36] = np.float32(np.nan).tobytes()
+    file.write_bytes(bytes(altered))
+    seen: list[int] = []
+    again = router_of(folder).fit(outcomes(), cache=tmp_path, progress=lambda done, _: seen.append(done))
+    assert again.score("prove the") == router_of(folder).fit(outcomes()).score("prove the")
+    assert seen == [240]  # three prompts in one part
+    mended = file.read_bytes()
+    assert len(mended) == len(raw)
+    assert {mended[place * size :][:size] for place in range(count)} == {
+        raw[place * size :][:size] for place in range(count)
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
