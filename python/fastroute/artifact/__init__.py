@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastroute.artifact.atomic import atomic_file
 from fastroute.artifact.manifest import ENCODER, FORMAT_VERSION, MANIFEST_NAMES, ROUTER
 from fastroute.artifact.reading import Artifact, bundled, read_artifact, read_manifest
-from fastroute.artifact.writing import write_artifact
+from fastroute.artifact.writing import check_writable, write_artifact
 
 __all__ = [
     "ENCODER",
@@ -19,6 +19,7 @@ __all__ = [
     "Artifact",
     "atomic_file",
     "bundled",
+    "check_writable",
     "read_artifact",
     "read_manifest",
     "write_artifact",

@@ -77,6 +77,19 @@ def write_artifact(
     return sealed.sha256
 
 
+def check_writable(path: str | os.PathLike[str], *, format: str) -> None:  # noqa: A002
+    """See that `write_artifact` would not refuse a path, before the work whose result is to go there.
+
+    Raises
+    ------
+    ArtifactError
+        `path` holds something else than an artifact of that format, or its parent is not there.
+    """
+    target = Path(os.path.realpath(checked_path(path)))
+    with reported(target), opened_parent(target):
+        _replaceable_mode(target, format)
+
+
 def _check_types(manifest: Any, files: Any) -> None:
     if not isinstance(manifest, Mapping):
         raise InvalidTypeError(f"manifest: {type(manifest).__name__} is not a mapping")
