@@ -24,7 +24,7 @@ from fastroute.errors import (
     InvalidTypeError,
     MissingDependencyError,
 )
-from fastroute.routers import CausalLlmEndpointRouter
+from fastroute.routers import CascadeRouter, CausalLlmEndpointRouter, RandomRouter
 from fastroute.routers.label_question import DEFAULT_TEMPLATE
 
 PROMPTS = [f"prompt {number}" for number in range(40)]
@@ -182,6 +182,21 @@ def test_in_doubt_the_strong_model(server, router_of):
     assert (decision.model, decision.score) == ("large", 1.0)
     assert len(server.requests) == 2
     assert router.with_threshold(0.2).fallbacks == 1
+
+
+def test_what_shares_a_count_of_fallbacks(server, router_of):
+    server.script = lambda request, seen: Reply(b"", status=500)
+    router = router_of(tries=1)
+    router.score(["a", "b"])
+    cascade = CascadeRouter(router, router.with_threshold(0.2))
+    assert cascade.fallbacks == 2  # one count for both
+    assert CascadeRouter(cascade, router.with_record(training={"x": 1})).fallbacks == 2
+    moved = router.with_endpoint(server.url)
+    assert moved.fallbacks == 0
+    moved.score("a")
+    assert (moved.fallbacks, router.fallbacks) == (1, 2)
+    assert CascadeRouter(router, moved).fallbacks == 3
+    assert CascadeRouter(RandomRouter("large", "small"), moved).fallbacks == 1
 
 
 def test_equal_prompts_are_asked_once(server, router_of):
@@ -350,6 +365,71 @@ class TestCommands:
         assert main(["score", str(rows), "-o", str(out), "--router", str(tmp_path / "it"), "-q"]) == 0
         scored = [json.loads(line) for line in out.read_text().splitlines()]
         np.testing.assert_allclose([row["score"] for row in scored], router.score(PROMPTS), atol=1e-6)
+
+    @pytest.fixture
+    def half_down(self, server, router_of, tmp_path):
+        """A saved router without an answer for prompts with an odd number; prompts of both kinds in a file."""
+        answered = server.script
+
+        def script(request, seen):
+            return Reply(b"", status=500) if "odd " in request.text else answered(request, seen)
+
+        server.script = script
+        router_of(tries=1).save(tmp_path / "it")
+        rows = tmp_path / "rows.jsonl"
+        rows.write_text("".join(json.dumps({"prompt": f"{'odd' if n % 2 else 'even'} {n}."}) + "\n" for n in range(40)))
+        return tmp_path / "it", rows
+
+    def test_calibration_takes_no_fallback_for_a_score(self, half_down, tmp_path, capsys):
+        router, rows = half_down
+        saved = tmp_path / "saved"
+        command = ["calibrate", "--router", str(router), "--save", str(saved)]
+        assert main([*command, str(rows), "--strong-fraction", "0.5"]) == 1
+        said = capsys.readouterr()
+        assert "20 of 40 prompts have no answer and got the fallback score" in said.err
+        assert said.out == ""
+        labels = tmp_path / "labels.jsonl"
+        labels.write_text(
+            "".join(json.dumps({"prompt": f"odd {n}.", "large": 1, "small": n % 2}) + "\n" for n in range(30))
+        )
+        assert main([*command, "--quality", "0.5", "--labels", str(labels)]) == 1
+        assert "30 of 30 prompts have no answer" in capsys.readouterr().err
+        assert not saved.exists()
+
+    def test_evaluation_takes_no_fallback_for_a_score(self, half_down, tmp_path, capsys):
+        pytest.importorskip("numba", reason="needs the extra [eval]")
+        pytest.importorskip("pyarrow", reason="needs the extra [eval]")
+        data = tmp_path / "scores.jsonl"
+        rows = [
+            {"prompt": f"{'odd' if n % 2 else 'even'} {n}.", "model": model, "score": n % 3 / 2}
+            for n in range(30)
+            for model in ("large", "small")
+        ]
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        command = ["eval", "--benchmark", "outcomes", "--data", str(data), "--strong", "large", "--weak", "small"]
+        assert main([*command, "--routers", str(half_down[0]), "--resamples", "10"]) == 1
+        said = capsys.readouterr()
+        assert "15 of 30 prompts have no answer and got the fallback score" in said.err
+        assert said.out == ""
+
+    def test_a_cascade_takes_no_fallback_for_a_score(self, half_down, tmp_path, capsys):
+        RandomRouter("large", "small").save(tmp_path / "random")
+        command = ["cascade", str(tmp_path / "random"), str(half_down[0]), "--prompts", str(half_down[1])]
+        assert main([*command, "-o", str(tmp_path / "cascade")]) == 1
+        assert "second: 20 of 40 prompts have no answer" in capsys.readouterr().err
+        assert not (tmp_path / "cascade").exists()
+
+    def test_scoring_says_how_many_have_no_answer(self, half_down, tmp_path, capsys):
+        router, rows = half_down
+        command = ["score", "--router", str(router), "--no-progress"]
+        assert main([*command, str(rows), "-o", str(tmp_path / "scored.jsonl")]) == 0
+        assert "20 without an answer got the fallback score" in capsys.readouterr().err
+        down = tmp_path / "down.jsonl"
+        down.write_text(json.dumps({"prompt": "odd one"}) + "\n")
+        assert main([*command, str(down), "-o", str(tmp_path / "down-scored.jsonl"), "-q"]) == 1
+        assert "no prompt has an answer of the endpoint" in capsys.readouterr().err
+        assert json.loads((tmp_path / "down-scored.jsonl").read_text())["score"] == 1.0
+        assert main(["route", "--router", str(router), "odd one"]) == 0
 
     def test_a_failure_is_one_line(self, server, router_of, tmp_path, capsys):
         router_of(fallback=None, tries=1).save(tmp_path / "it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from tests.reference.tiny_artifacts import TOKENS, tokenizer_json
 
 import fastroute
+from fastroute.cli import main
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.onnx.graph import check_graph
 from fastroute.onnx.session import GraphSession
@@ -157,6 +159,69 @@ def test_labels_are_single_tokens(labels: tuple[str, ...], says: str, tmp_path: 
     assert not (tmp_path / "exported").exists()
 
 
+def test_two_labels_of_one_token(tmp_path: Path) -> None:
+    from fastroute.exporting.decoder import export_decoder
+
+    write_checkpoint(tmp_path / "checkpoint")
+    with pytest.raises(InvalidArgumentError, match="labels: found 'why' and ' why', which are one token"):
+        export_decoder(tmp_path / "checkpoint", tmp_path / "exported", labels=("why", " why"))
+    assert not (tmp_path / "exported").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--max-tokens", "65"], "--max-tokens: found 65, allowed: 64 at most, for as many checkpoint has positions"),
+        (["--max-tokens", "6"], "--max-tokens: found 6, allowed: more than the 6 of the template"),
+        (["--max-tokens", "2000000"], "--max-tokens: found 2000000"),
+        (["--before", "why " * 70], "--before, --after: found 74 tokens, allowed: fewer than the 64 of a sequence"),
+        (["--labels", "why", "the sum"], "--labels: found 'the sum', which is 2 tokens"),
+        (["--labels", "why", " why"], "--labels: found 'why' and ' why', which are one token"),
+    ],
+)
+def test_settings_are_looked_at_before_the_graph_is_made(
+    options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: pytest.fail("a graph is made"))
+    write_checkpoint(tmp_path / "checkpoint")
+    command = ["train", "causal_llm", "--model", str(tmp_path / "checkpoint"), "--zero-shot", "--before", TEMPLATE[0]]
+    given = ["--after", TEMPLATE[1], "--labels", *LABELS, "-o", str(tmp_path / "it")]
+    assert main([*command, *given, *options]) == 2
+    said = capsys.readouterr().err
+    assert f"error: {says}" in said
+    assert "exported-" not in said
+    assert not (tmp_path / "it").exists()
+
+
+def test_the_cache_goes_by_what_files_hold(tmp_path: Path) -> None:
+    checkpoint, cache = tmp_path / "checkpoint", tmp_path / "cache"
+    write_checkpoint(checkpoint)
+    command = ["train", "causal_llm", "--model", str(checkpoint), "--zero-shot", "--cache", str(cache)]
+    given = ["--before", TEMPLATE[0], "--after", TEMPLATE[1], "--labels", *LABELS, "-o", str(tmp_path / "it")]
+
+    def score() -> float:
+        assert main([*command, *given]) == 0
+        return float(fastroute.load(tmp_path / "it").score("the sum of x"))
+
+    first, weights = score(), checkpoint / "model.safetensors"
+    (made,) = cache.iterdir()
+    graph = (made / "model.onnx").stat()
+    assert score() == first
+    assert (made / "model.onnx").stat().st_mtime_ns == graph.st_mtime_ns  # it was not exported again
+    status, raw = weights.stat(), bytearray(weights.read_bytes())
+    tail = np.frombuffer(bytes(raw[-4096:]), np.float32)
+    raw[-4096:] = (-tail).tobytes()
+    folder = checkpoint.stat()
+    weights.write_bytes(raw)
+    for path, stat in ((weights, status), (checkpoint, folder)):
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert score() != first
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.1}))
+    score()
+    assert len(list(cache.iterdir())) == 3
+
+
 def test_what_is_no_decoder(tmp_path: Path) -> None:
     from fastroute.exporting.decoder import export_decoder
 
@@ -217,8 +282,6 @@ def write_gguf(path: Path) -> None:
 
 
 def test_a_gguf_file_with_its_tokenizer(tmp_path: Path) -> None:
-    from fastroute.cli import main
-
     write_gguf(tmp_path / "tiny.gguf")
     arguments = ["train", "causal_llm", "--model", str(tmp_path / "tiny.gguf"), "--zero-shot", "--max-tokens", "64"]
     template = ["--before", "<|im_start|>", "--after", "<|im_end|>\\n is", "--labels", " ha", " e"]

@@ -25,6 +25,8 @@ import fastroute
 from fastroute.cli import main
 from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
 from fastroute.exporting.bert import export_bert
+from fastroute.exporting.checkpoint import read_checkpoint
+from fastroute.exporting.checks import Agreement
 from fastroute.routers import BertRouter, Head
 
 torch = pytest.importorskip("torch", reason="needs the extra [train-bert]")
@@ -355,6 +357,54 @@ def test_the_command(copy: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert str(tmp_path) not in text
     assert str(tmp_path).encode() not in (out / "model.onnx").read_bytes()
     assert main(["route", "--router", str(out), "why"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [
+        ("---\nlicense: mit\n---\nlicense: gpl-9\n", "mit"),
+        ("---\nlanguage: en\n---\nlicense: gpl-9\n", None),
+        ("---\n---\nlicense: gpl-9\n---\n", None),
+        ("---\nlicense: gpl-9\n", None),  # never ends: no front matter
+        ("---\r\nlicense: mit \r\n---", "mit"),
+        ("# Model\nlicense: gpl-9\n---\n", None),
+    ],
+)
+def test_the_licence_is_that_of_the_front_matter(text: str, licence: str | None, copy: Any) -> None:
+    folder = copy("one")
+    (folder / "README.md").write_bytes(text.encode())
+    assert read_checkpoint(folder).licence == licence
+
+
+def test_equal_scores_are_not_changed_by_int8(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_bert(tmp_path / "it", labels=1)
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.fill_(0.1)
+    model.save_pretrained(tmp_path / "it")
+    command = ["export-bert", str(tmp_path / "it"), "-o", str(tmp_path / "router")]
+    assert main(command) == 0
+    said = capfd.readouterr().err
+    assert "correlation undefined (all scores are equal)" in said
+    assert "differ by 0.0000 at most" in said
+    assert "changes the scores" not in said
+    # another constant is a change
+    monkeypatch.setattr("fastroute.exporting.bert.agreement", _agreement_of_other_constants)
+    assert main(command) == 0
+    assert "note: int8 changes the scores" in capfd.readouterr().err
+
+
+def _agreement_of_other_constants(*_: object) -> Agreement:
+    return Agreement(
+        prompts=3,
+        correlation=None,
+        rank_correlation=None,
+        equal_decisions=1.0,
+        largest_difference=0.1,
+        threshold=0.5,
+    )
 
 
 def test_the_command_is_deterministic(saved: dict[str, Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import fastroute
 from fastroute.encoders import OnnxEncoder
 from fastroute.errors import InvalidArgumentError, InvalidTypeError, MissingDependencyError
 from fastroute.onnx import devices
-from fastroute.routers import BertRouter
+from fastroute.routers import BertRouter, CascadeRouter
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [bert]")
 pytest.importorskip("tokenizers", reason="needs the extra [bert]")
@@ -203,6 +203,41 @@ def test_a_graph_quantised_for_the_cpu_is_refused(tmp_path: Path, folder: Path) 
     quantize_dynamic(folder / "model.onnx", quantised / "model.onnx", weight_type=QuantType.QInt8)
     with pytest.raises(InvalidArgumentError, match=r"^device: found 'cuda', but .* is quantised for a CPU"):
         BertRouter.from_folder(quantised).to("cuda")
+
+
+def test_a_cascade_moves_those_that_can_be(plays_cuda: type[PlaysCuda], folder: Path, tmp_path: Path) -> None:
+    assert plays_cuda.real is not None
+    bert = BertRouter.from_folder(folder, "gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1")
+    prompts = random_prompts(200, seed=6)
+    CascadeRouter(fastroute.load("mf"), bert).calibrate(prompts).save(tmp_path / "cascade")
+    on_cpu = fastroute.load(tmp_path / "cascade")
+    moved = fastroute.load(tmp_path / "cascade", device="cuda")
+    assert isinstance(on_cpu, CascadeRouter)
+    assert isinstance(moved, CascadeRouter)
+    assert (moved.second.device, on_cpu.second.device) == ("cuda", "cpu")  # type: ignore[attr-defined]
+    assert moved.first.kind == "mf"
+    np.testing.assert_allclose(moved.score(prompts), on_cpu.score(prompts), atol=2e-3)
+    assert moved.to("cuda") is moved
+    assert on_cpu.to("cpu") is on_cpu
+    assert moved.to("cpu").second.device == "cpu"  # type: ignore[attr-defined]
+    outer = CascadeRouter(on_cpu, fastroute.load("experts")).to("cuda")
+    assert outer.first.second.device == "cuda"  # type: ignore[attr-defined]
+
+
+def test_a_cascade_says_which_router_refuses(plays_cuda: type[PlaysCuda], tmp_path: Path, folder: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    assert plays_cuda.real is not None
+    pair = ("gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1")
+    quantised = write_model(tmp_path, random_tensors(labels=1))
+    quantize_dynamic(folder / "model.onnx", quantised / "model.onnx", weight_type=QuantType.QInt8)
+    cascade = CascadeRouter(fastroute.load("mf"), BertRouter.from_folder(quantised, *pair))
+    with pytest.raises(InvalidArgumentError, match=r"is quantised for a CPU.* \(second, the cascade's router of kind"):
+        cascade.to("cuda")
+    with pytest.raises(InvalidArgumentError, match=r"^device: found 'cuda', allowed for a cascade of 'mf' and 'ex"):
+        CascadeRouter(fastroute.load("mf"), fastroute.load("experts")).to("cuda")
+    with pytest.raises(InvalidArgumentError, match=r"^device: found 'tpu'"):
+        cascade.to("tpu")
 
 
 @pytest.mark.parametrize("bad", [None, 0, b"cpu", ["cuda"]])

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.reference.bert_graph import random_tensors
+from tests.reference.decoder_graph import AFTER, BEFORE, write_decoder
 from tests.reference.tiny_models import random_prompts, write_model
 
 import fastroute
 from fastroute.encoders import OnnxEncoder, load_encoder
+from fastroute.errors import ArtifactCorruptError, MissingDependencyError
 from fastroute.onnx import session
-from fastroute.routers import BertRouter
+from fastroute.routers import BertRouter, CausalLlmRouter
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [bert]")
 pytest.importorskip("tokenizers", reason="needs the extra [bert]")
@@ -179,3 +181,21 @@ def test_copies_through_pickle_share_the_session(saved: Path, made: Made) -> Non
     copy = pickle.loads(pickle.dumps(encoder))
     np.testing.assert_array_equal(copy.embed(["why"]), encoder.embed(["why"]))
     assert len(made.options) == 1
+
+
+def test_a_runtime_that_is_too_old_for_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_decoder(tmp_path / "decoder")
+    router = CausalLlmRouter.from_folder(folder, "large", "small", template=(BEFORE, AFTER))
+    router.save(tmp_path / "router")
+    del router
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("matmul_nbits.cc:114 MatMulNBits<T1>::MatMulNBits nbits_ == 4 was false")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    monkeypatch.setattr(onnxruntime, "__version__", "1.21.1")
+    with pytest.raises(MissingDependencyError, match=r"onnxruntime 1\.21\.1 doesn't run; 1\.22 or later is needed"):
+        fastroute.load(tmp_path / "router")
+    monkeypatch.setattr(onnxruntime, "__version__", "1.22.0")
+    with pytest.raises(ArtifactCorruptError, match="can't load it"):
+        fastroute.load(tmp_path / "router")

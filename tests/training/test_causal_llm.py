@@ -12,6 +12,7 @@ import pytest
 from tests.reference.decoder_graph import AFTER, BEFORE, write_decoder
 
 import fastroute
+from fastroute.artifact import safetensors
 from fastroute.cli import main
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError, UnknownModelError
 from fastroute.routers import CausalLlmRouter
@@ -111,6 +112,29 @@ def test_a_run_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> None:
     router_of(folder).fit(outcomes(), cache=tmp_path, progress=lambda *_: pytest.fail("all of it is in the cache"))
 
 
+def test_a_cache_that_was_altered_is_worked_out_again(folder: Path, tmp_path: Path) -> None:
+    router_of(folder).fit(outcomes(), cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    raw = file.read_bytes()
+    size = 32 + 16 * 4 + 16  # of a prompt: digest, row, digest of both
+    count = len(raw) // size
+    assert len(raw) == count * size
+    altered = bytearray(raw)
+    altered[5 * size + 40] ^= 0x40  # of a row: another finite number
+    altered[9 * size + 2] ^= 1  # of a prompt's digest
+    altered[11 * size + 32 : 11 * size + 36] = np.float32(np.nan).tobytes()
+    file.write_bytes(bytes(altered))
+    seen: list[int] = []
+    again = router_of(folder).fit(outcomes(), cache=tmp_path, progress=lambda done, _: seen.append(done))
+    assert again.score("prove the") == router_of(folder).fit(outcomes()).score("prove the")
+    assert seen == [240]  # three prompts in one part
+    mended = file.read_bytes()
+    assert len(mended) == len(raw)
+    assert {mended[place * size :][:size] for place in range(count)} == {
+        raw[place * size :][:size] for place in range(count)
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
@@ -206,3 +230,99 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is exported, and has its labels already" in capsys.readouterr().err
     assert main([*common[:3], str(tmp_path / "nothing"), "--zero-shot", "-o", str(tmp_path / "none")]) != 0
     assert not (tmp_path / "none").exists()
+
+
+def test_figures_as_json(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_csv(tmp_path / "graded.csv", outcomes())
+    command = ["train", "causal_llm", "--model", str(folder), "--strong", "large", "--weak", "small", "--json"]
+    template = ["--before", BEFORE, "--after", AFTER, "-o", str(tmp_path / "router")]
+    assert main([*command, *template, "--outcomes", str(data)]) == 0
+    said = capsys.readouterr()
+    figures = json.loads(said.out)
+    assert figures == json.loads((tmp_path / "router" / "router.json").read_bytes())["metrics"]
+    assert "held-out APGR" not in said.err
+    assert main([*command, *template, "--zero-shot"]) == 0
+    assert json.loads(capsys.readouterr().out) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--strong", "nobody"], 2, "--strong: found 'nobody'"),
+        (["--weak", "nobody"], 2, "--weak: found 'nobody'"),
+        (["--weak", "large"], 2, "--strong, --weak: found 'large' for both"),
+        (["--prompts", "19"], 2, "--prompts: found 19, allowed: 20 or more"),
+        (["--outcomes", "FEW"], 1, "--outcomes: 10 prompts were scored for both sides; 20 are needed"),
+        (["--outcomes", "APART"], 1, "--outcomes: no task has a prompt that was scored for both sides"),
+        (["--after", ""], 2, "--before, --after: found"),
+        (["--plan", "PLAN"], 1, "--plan: none of its domains has a pattern that matches a task"),
+        (["--plan", "nowhere"], 1, "--plan: nowhere: no such plan"),
+        (["--score-range", "1", "0"], 2, "--score-range: found 1.0 to 0.0"),
+        (["--seed", "99999999999"], 2, "--seed: found"),
+        (["-o", "FILE"], 1, "--output: FILE: exists and is not a folder"),
+        (["-o", "FULL"], 1, "--output: FULL: "),
+        (["-o", "nowhere/at/all"], 1, "--output: "),
+        (["--zero-shot", "--head", "binary"], 2, "--head: says which labels to train, and --zero-shot trains none"),
+        (["--labels", " a", " a"], 2, "--labels: found ' a' twice"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_export(
+    options: list[str],
+    code: int,
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fastroute.exporting.decoder.export_decoder", lambda *_, **__: pytest.fail("it is exported"))
+    apart = outcomes(40)
+    apart["prompt_id"] = list(range(80))
+    apart["prompt"] = [f"{prompt} {place}" for place, prompt in enumerate(apart["prompt"])]
+    (tmp_path / "FULL").mkdir()
+    (tmp_path / "FULL" / "thesis.txt").write_text("years of work")
+    (tmp_path / "FILE").write_text("a file")
+    (tmp_path / "PLAN").write_text(json.dumps({"domains": {"chat": ["nothing*"]}}))
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    for name, table in (("data", outcomes(40)), ("FEW", outcomes(10)), ("APART", apart)):
+        write_csv(tmp_path / f"{name}.csv", table)
+    places = {name: str(tmp_path / name) for name in ("FILE", "FULL", "PLAN")}
+    places |= {name: str(tmp_path / f"{name}.csv") for name in ("FEW", "APART")}
+    command = ["train", "causal_llm", "--model", str(tmp_path / "model.gguf"), "--strong", "large", "--weak", "small"]
+    given = ["--outcomes", str(tmp_path / "data.csv"), "-o", str(tmp_path / "it")]
+    assert main([*command, *given, *(places.get(each, each) for each in options)]) == code
+    said = capsys.readouterr().err
+    for name, place in places.items():
+        said = said.replace(place, name)
+    assert f"error: {says}" in said
+    assert not (tmp_path / "it").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--plan", "open-data"], "--plan: goes with --outcomes or --judge-scores"),
+        (["--domain-column", "team"], "--domain-column: goes with"),
+        (["--prompts", "100"], "--prompts: goes with"),
+        (["--score-range", "1", "5"], "--score-range: goes with"),
+        (["--head", "three_class"], "--head: says which labels to train"),
+        (["--max-tokens", "25"], "--max-tokens: found 25, allowed: 24 at most"),
+    ],
+)
+def test_settings_that_do_nothing_zero_shot(
+    options: list[str], says: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "causal_llm", "--model", str(folder), "--zero-shot", "--strong", "a", "--weak", "b"]
+    template = ["--before", BEFORE, "--after", AFTER, "-o", str(tmp_path / "it")]
+    assert main([*command, *template, *options]) == 2
+    assert f"error: {says}" in capsys.readouterr().err
+    assert not (tmp_path / "it").exists()
+
+
+@pytest.mark.parametrize("labels", [("why", "why"), ("why", "WHY")])
+def test_two_labels_of_one_row(labels: tuple[str, str], tmp_path: Path) -> None:
+    folder = write_decoder(tmp_path / "exported")
+    rows = np.ones((2, 16), np.float32)
+    raw = safetensors.encode({"weight": rows, "bias": np.zeros(2, np.float32)}, {"labels": json.dumps(labels)})
+    (folder / "labels.safetensors").write_bytes(raw)
+    with pytest.raises(DataError, match=r"labels.safetensors: two of its labels .* are one"):
+        router_of(folder)

@@ -83,6 +83,8 @@ class ScoreSummary:
         Wall time.
     first_skipped : tuple of BadRow
         The first ten of the rows left out.
+    fallbacks : int
+        How often the router had no answer of its endpoint and gave its fallback score.
     """
 
     rows: int
@@ -93,6 +95,7 @@ class ScoreSummary:
     threshold: float
     seconds: float
     first_skipped: tuple[BadRow, ...]
+    fallbacks: int = 0
 
 
 def score_file(
@@ -178,10 +181,13 @@ class _Tally:
     rows: int = 0
     skipped: int = 0
     strong_rows: int = 0
+    fallbacks: int = 0
     first_skipped: list[BadRow] = field(default_factory=list)
 
     def score(self, prompts: list[str]) -> tuple[NDArray[np.float32], list[str]]:
+        before = self._fallbacks_so_far()
         scores = np.asarray(self.router.score(prompts), dtype=np.float32)
+        self.fallbacks += self._fallbacks_so_far() - before
         finite = np.isfinite(scores).all()
         if scores.shape != (len(prompts),) or not finite:
             raise FastrouteError(
@@ -193,6 +199,9 @@ class _Tally:
         self.rows += len(models)
         self.strong_rows += models.count(self.router.strong)
         return scores, models
+
+    def _fallbacks_so_far(self) -> int:
+        return int(getattr(self.router, "fallbacks", 0))
 
     def skip(self, bad: Sequence[BadRow]) -> None:
         self.skipped += len(bad)
@@ -208,6 +217,7 @@ class _Tally:
             threshold=self.policy.value,
             seconds=seconds,
             first_skipped=tuple(self.first_skipped),
+            fallbacks=self.fallbacks,
         )
 
 

@@ -47,7 +47,7 @@ fastroute route --router my-router "What is 2 + 2?"
 _EXIT_CODES = """\
 exit codes:
   0  done
-  1  failed, or no threshold qualifies; then nothing is saved
+  1  failed, or a prompt has no answer of an endpoint, or no threshold qualifies; then nothing is saved
   2  wrong usage
 """
 
@@ -123,10 +123,11 @@ def _for_share(args: argparse.Namespace, router: Router) -> int:
 
 def _for_quality(args: argparse.Namespace, router: Router) -> int:
     from fastroute.calibration import calibrate_quality_floor, read_labels
+    from fastroute.routers.answered import answered_scores
 
     confidence = _QUALITY_CONFIDENCE if args.confidence is None else args.confidence
     labels = _not_gold(read_labels(args.labels, strong=router.strong, weak=router.weak, column=args.column), router)
-    scores, others = router.score(labels.prompts), None
+    scores, others = answered_scores(router, labels.prompts, _named(args)), None
     if args.prompts is not None:
         others = _scores_of_file(args, router)
     search = calibrate_quality_floor(
@@ -158,11 +159,19 @@ def _scores_of_file(args: argparse.Namespace, router: Router) -> NDArray[np.floa
     import numpy as np
 
     from fastroute.calibration import read_prompts
+    from fastroute.routers.answered import answered_scores
 
-    batches = [router.score(batch) for batch in read_prompts(args.prompts, column=args.column, format=args.format)]
+    batches = [
+        answered_scores(router, batch, _named(args))
+        for batch in read_prompts(args.prompts, column=args.column, format=args.format)
+    ]
     if not batches:
         raise DataError(f"{args.prompts}: holds no prompts")
     return np.concatenate(batches)
+
+
+def _named(args: argparse.Namespace) -> str:
+    return f"router {args.router!r}"
 
 
 def _quantiles(scores: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from fastroute.cli.parsing import add_command, positive_number, printable, unit_
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from fastroute.cli.parsing import Subparsers
     from fastroute.routers import BertRouter
@@ -34,6 +35,8 @@ _HEADS = ("binary", "three_class", "regression")
 # Below these, int8 has changed what the router says; the artifact has the figures.
 _ALIKE = 0.98
 _SAME_DECISIONS = 0.95
+# Where a side's scores are all equal no correlation says it: what is more than rounding does.
+_SAME_SCORES = 5e-5
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -125,11 +128,18 @@ def _report(args: argparse.Namespace, router: BertRouter, sha256: str) -> None:
             f"{smaller['threshold']:g} for {smaller['equal_decisions']:.1%}, scores differ by "
             f"{smaller['largest_difference']:.4f} at most"
         )
-        if (smaller["correlation"] or 0) < _ALIKE or smaller["equal_decisions"] < _SAME_DECISIONS:
+        if _changed(smaller):
             _say(f"  note: {args.precision} changes the scores; calibrate on this router, or give --precision fp32")
     if args.precision == "fp16":
         _say("  note: float16 is for a GPU, fastroute.load(..., device='cuda'); a processor runs int8 faster")
     _say(f"{args.output}: bert router, {router.head.kind}, {router.max_tokens} tokens, sha256 {sha256}")
+
+
+def _changed(smaller: Mapping[str, Any]) -> bool:
+    """Whether a smaller graph says something else than float32 did."""
+    correlation = smaller["correlation"]
+    other = smaller["largest_difference"] >= _SAME_SCORES if correlation is None else correlation < _ALIKE
+    return other or bool(smaller["equal_decisions"] < _SAME_DECISIONS)
 
 
 def _figure(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fastroute.cli.exits import DONE, FAILURE
+from fastroute.cli.exits import DONE, FAILURE, complain
 from fastroute.cli.parsing import add_command
 from fastroute.cli.routers import add_router_options, load_router
 
@@ -31,7 +31,7 @@ zcat log.jsonl.gz | fastroute score - -o - --format jsonl | gzip > scored.jsonl.
 _EXIT_CODES = """\
 exit codes:
   0  done, every row is in the output
-  1  failed, or rows were left out (--on-error skip)
+  1  failed, or rows were left out (--on-error skip), or an endpoint answered none
   2  wrong usage
 """
 
@@ -80,7 +80,10 @@ def run(args: argparse.Namespace) -> int:
     _report_skipped(summary)
     if not args.quiet:
         print(_described(summary), file=sys.stderr)
-    return FAILURE if summary.skipped else DONE
+    unanswered = 0 < summary.rows <= summary.fallbacks
+    if unanswered:
+        complain(f"{args.router}: no prompt has an answer of the endpoint; every score is the router's fallback")
+    return FAILURE if summary.skipped or unanswered else DONE
 
 
 def _add_row_options(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +119,8 @@ def _described(summary: ScoreSummary) -> str:
     parts = [f"scored {rows:,} {_plural('row', rows)} in {summary.seconds:.1f} s"]
     if summary.skipped:
         parts.append(f"skipped {summary.skipped:,}")
+    if summary.fallbacks:
+        parts.append(f"{summary.fallbacks:,} without an answer got the fallback score")
     if rows:
         share = summary.strong_rows / rows
         parts.append(f"{share:.1%} to {summary.strong}, {1 - share:.1%} to {summary.weak}")

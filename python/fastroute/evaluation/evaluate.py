@@ -202,6 +202,8 @@ def evaluate(
         No router, or a setting that is not allowed.
     DataError
         A router's scores are not one finite number per prompt.
+    EndpointError
+        A prompt got a router's fallback score, for want of an answer.
     MissingDependencyError
         numba is not installed.
     """
@@ -291,7 +293,9 @@ def _checked_price(name: str, value: float) -> None:
 
 
 def _scores(name: str, router: Router, prompts: Sequence[str]) -> NDArray[np.float64]:
-    scores = np.asarray(router.score(prompts), np.float64)
+    from fastroute.routers.answered import answered_scores
+
+    scores = np.asarray(answered_scores(router, prompts, f"router {name!r}"), np.float64)
     if scores.shape != (len(prompts),) or not np.isfinite(scores).all():
         raise DataError(f"router {name!r}: found scores of shape {scores.shape}, needed: {len(prompts)} finite numbers")
     return scores

@@ -38,7 +38,8 @@ _TOKENIZER_FILES: Final = (
     "merges.txt",
     *_VOCABULARIES,
 )
-_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license:[ \t]*([\w.+-]{1,64})[ \t]*\n")
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n((?:.*\n)*?)---[ \t]*(?:\n|\Z)")
+_LICENCE = re.compile(r"^license:[ \t]*([\w.+-]{1,64})[ \t]*$", re.MULTILINE)
 _MOST_README: Final = 1 << 20
 _ARCHITECTURE: Final = "ForSequenceClassification"
 # Settings of where and how a checkpoint was made, none of which a model is made of.
@@ -112,7 +113,8 @@ class Checkpoint:
         if not self.sources.has("README.md"):
             return None
         raw = read_file(self.sources.folder, self.sources.folder / "README.md", most=_MOST_README)
-        found = _LICENCE.match(raw.decode("utf-8", "replace").replace("\r\n", "\n"))
+        front = _FRONT_MATTER.match(raw.decode("utf-8", "replace").replace("\r\n", "\n"))
+        found = _LICENCE.search(front[1]) if front else None
         return found[1] if found else None
 
     def model(self) -> torch.nn.Module:

@@ -19,6 +19,7 @@ from fastroute.artifact import atomic_file, safetensors
 from fastroute.artifact.folder import checked_path
 from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
 from fastroute.onnx import GRAPH_FILE, LABELS_FILE, TOKENIZER_FILE
+from fastroute.onnx.arguments import checked_max_tokens
 from fastroute.onnx.folder import graph_path, read_file
 
 if TYPE_CHECKING:
@@ -27,12 +28,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["SAMPLES", "ExportedDecoder", "export_decoder", "export_facts", "is_exported"]
+__all__ = ["SAMPLES", "ExportedDecoder", "export_decoder", "export_facts", "is_exported", "source_digest"]
 
 _FACTS_FILE: Final = "export.json"
 _OPSET: Final = 18
 _TOLERANCE: Final = 1e-4  # of the largest hidden state
 _LEAST_CORRELATION: Final = 0.9
+_USUAL_TOKENS: Final = 512
+# What transformers may read beside a .gguf file.
+_BESIDE_GGUF: Final = (
+    "adapter_config.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+)
 # Prompts on which the export is checked and the range of activations is seen.
 SAMPLES: Final = (
     "What is the capital of France?",
@@ -87,6 +103,7 @@ def export_decoder(
     *,
     template: tuple[str, str] = ("", ""),
     labels: Sequence[str] = (),
+    max_tokens: int | None = None,
     quantise: bool = True,
 ) -> ExportedDecoder:
     """Write a decoder's graph, its tokenizer and its labels into a folder.
@@ -108,6 +125,9 @@ def export_decoder(
     labels
         Texts of one token each; the rows of the table of output tokens that belong to them are kept, so that their
         logits can be told without the table.
+    max_tokens
+        Tokens that a prompt is to have with its template, to be refused before the graph is made; as many as the
+        decoder has positions, 512 at most, where None.
     quantise
         Whether to write int8 (`fastroute.exporting.decoder_quantising`).
 
@@ -116,14 +136,17 @@ def export_decoder(
     DataError
         The checkpoint can't be read, is no decoder, or its graph gives other hidden states than torch.
     InvalidArgumentError
-        A label is not one token.
+        A label is not one token, or another label's; `max_tokens` are more than the decoder has positions, or no more
+        than the template has.
     MissingDependencyError
         torch, transformers, onnx, onnxscript or gguf is not installed.
     """
     source, folder = checked_path(path, "path"), checked_path(output, "output")
+    tokens = None if max_tokens is None else checked_max_tokens(max_tokens)
     torch, transformers = _imported(source)
     model, tokenizer = _read(transformers, torch, source)
     rows = _label_rows(model, tokenizer, labels)
+    _check_lengths(source, model, tokenizer, template, tokens)
     folder.mkdir(parents=True, exist_ok=True)
     sequences = [
         tokenizer.encode("".join((template[0], each, template[1])), add_special_tokens=False).ids for each in SAMPLES
@@ -255,15 +278,37 @@ def _read(transformers: Any, torch: Any, source: Path) -> tuple[Any, Any]:
 
 
 def _label_rows(model: Any, tokenizer: Any, labels: Sequence[str]) -> NDArray[np.float32]:
-    ids = []
+    ids: list[int] = []
     for label in labels:
         found = tokenizer.encode(label, add_special_tokens=False).ids
         if len(found) != 1:
             raise InvalidArgumentError(f"labels: found {label!r}, which is {len(found)} tokens, allowed: texts of one")
+        if found[0] in ids:
+            twin = labels[ids.index(found[0])]
+            raise InvalidArgumentError(
+                f"labels: found {twin!r} and {label!r}, which are one token, allowed: different ones"
+            )
         ids += found
     table = model.get_output_embeddings().weight.detach()
     rows: NDArray[np.float32] = table[ids].numpy().astype(np.float32)
     return np.ascontiguousarray(rows.reshape(len(ids), table.shape[1]))
+
+
+def _check_lengths(source: Path, model: Any, tokenizer: Any, template: tuple[str, str], max_tokens: int | None) -> None:
+    """See that a template and a prompt after it have positions."""
+    positions = model.config.to_dict().get("max_position_embeddings")
+    known = positions if type(positions) is int and positions > 0 else None
+    around = sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in template)
+    if max_tokens is None:
+        most = min(_USUAL_TOKENS, known or _USUAL_TOKENS)
+        if around >= most:
+            raise InvalidArgumentError(f"template: found {around} tokens, allowed: fewer than the {most} of a sequence")
+    elif known is not None and max_tokens > known:
+        raise InvalidArgumentError(
+            f"max_tokens: found {max_tokens}, allowed: {known} at most, for as many {source.name} has positions"
+        )
+    elif max_tokens <= around:
+        raise InvalidArgumentError(f"max_tokens: found {max_tokens}, allowed: more than the {around} of the template")
 
 
 def _write_graph(torch: Any, model: Any, path: Path) -> None:
@@ -349,6 +394,28 @@ def _least_correlation(
     if not least >= _LEAST_CORRELATION:
         raise DataError(f"{source}: in int8 its hidden states correlate by {least:.3f} with float32; export it as that")
     return least
+
+
+def source_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of what `export_decoder` makes of a path: names and contents of every file that it reads.
+
+    Raises
+    ------
+    DataError
+        A file can't be read.
+    """
+    source = checked_path(path, "path")
+    if source.is_file():
+        files = [source, *(source.parent / name for name in _BESIDE_GGUF)]
+    else:
+        files = [each for kind in ("json", "safetensors", "txt", "model", "jinja") for each in source.glob(f"*.{kind}")]
+    digest = hashlib.sha256()
+    try:
+        for each in sorted({each for each in files if each.is_file()}):
+            digest.update(json.dumps([each.name, _sha256(each)]).encode())
+    except OSError as error:
+        raise DataError(f"{error.filename or source}: can't be read: {error.strerror or error}") from error
+    return digest.hexdigest()
 
 
 def _sha256(source: Path) -> str:

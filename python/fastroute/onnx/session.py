@@ -35,6 +35,7 @@ _PROVIDERS: dict[str, list[Any]] = {
 _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _TELEMETRY = "ORT_DISABLE_TELEMETRY"
+_BLOCKS_OF_8_BITS = (1, 22)  # the first version that runs MatMulNBits with weights of 8 bits
 _FATAL_ALONE = 4  # severity: warnings would go to stderr, and so would errors, which are raised anyway
 
 
@@ -89,7 +90,7 @@ class GraphSession:
     Raises
     ------
     MissingDependencyError
-        ONNX Runtime is not installed, or not the one for the device.
+        ONNX Runtime is not installed, not the one for the device, or too old for the graph.
     InvalidArgumentError
         The device is not there.
     DataError
@@ -114,6 +115,11 @@ class GraphSession:
         except Exception as error:
             if device == "cuda" and "CUDA" in str(error):
                 raise missing_for_cuda(built_for_cuda=True, said=str(error)) from error
+            if "MatMulNBits" in str(error) and _version(runtime) < _BLOCKS_OF_8_BITS:
+                raise MissingDependencyError(
+                    f"{source}: has weights of 8 bits in blocks (MatMulNBits), which onnxruntime {runtime.__version__} "
+                    f"doesn't run; 1.22 or later is needed: pip install 'onnxruntime>=1.22'"
+                ) from error
             raise DataError(f"{source}: ONNX Runtime can't load it: {error}") from error
         if device == "cuda" and "CUDAExecutionProvider" not in self._session.get_providers():
             raise missing_for_cuda(built_for_cuda=True)
@@ -197,6 +203,10 @@ class GraphSession:
                     f"needed: export with dynamic axes"
                 )
         self._kinds = {name: _INTEGERS[each.type] for name, each in inputs.items()}
+
+
+def _version(runtime: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in str(runtime.__version__).split(".")[:2] if part.isdigit())
 
 
 def _options(runtime: Any, threads: int) -> Any:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 import numpy as np
 
 from fastroute.artifact import ROUTER, Artifact, safetensors, write_artifact
-from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
+from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError, MissingDependencyError
+from fastroute.onnx.arguments import checked_device
 from fastroute.policies import Decision, Policy, QualityFloor, Threshold
+from fastroute.routers.answered import answered_scores, fallbacks_of
 from fastroute.routers.base import BaseRouter, weights_of
 from fastroute.routers.explanation import CascadeExplanation
 from fastroute.routers.nested import encoders_of, open_parts, seen_by, written
 from fastroute.routers.protocol import Router
 from fastroute.routers.score_bounds import ScoreBounds
 from fastroute.routers.timing import mean_microseconds
+from fastroute.routers.unit_scores import texts_of, unit_score, unit_scores
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from fastroute.encoders import Encoder
     from fastroute.training.progress import Progress
@@ -119,6 +121,8 @@ class CascadeRouter(BaseRouter):
         ------
         InvalidTypeError, InvalidArgumentError
             An argument has a type or value that is not allowed, or a router gives no scores from 0 to 1.
+        EndpointError
+            A prompt got a router's fallback score, for want of an answer.
 
         Notes
         -----
@@ -128,7 +132,7 @@ class CascadeRouter(BaseRouter):
 
         if isinstance(prompts, str):
             raise InvalidTypeError("prompts: found str, allowed: an iterable of str")
-        given = _texts(prompts)
+        given = texts_of(prompts)
         if not given:
             raise InvalidArgumentError("prompts: found none, allowed: 1 or more")
         settings: dict[str, Any] = {
@@ -144,7 +148,7 @@ class CascadeRouter(BaseRouter):
             chunks = []
             for start in range(0, len(given), _CHUNK):
                 chunk = given[start : start + _CHUNK]
-                chunks.append(_unit_scores(role, router.score(chunk), len(chunk)))
+                chunks.append(unit_scores(role, answered_scores(router, chunk, role), len(chunk)))
                 if progress is not None:
                     progress(place * len(given) + start + len(chunk), 2 * len(given))
             scores.append(np.concatenate(chunks))
@@ -232,6 +236,11 @@ class CascadeRouter(BaseRouter):
     def escalated(self) -> float:
         """Share of prompts that is expected to reach the second router at the threshold, whatever it is now."""
         return self._calibrated().open_share(self.threshold)
+
+    @property
+    def fallbacks(self) -> int:
+        """How many prompts got a router's fallback score so far, for want of an answer; a shared count counts once."""
+        return sum(self._fallback_counts().values())
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -334,11 +343,43 @@ class CascadeRouter(BaseRouter):
         bounds = self._calibrated()
         if not isinstance(prompt, str):
             raise InvalidTypeError(f"prompt: found {type(prompt).__name__}, allowed: str")
-        first = _unit_score("first", self._first.score(prompt))
+        first = unit_score("first", self._first.score(prompt))
         low, high = bounds.of_one(first)
         asked = low < self.threshold <= high
-        second = _unit_score("second", self._second.score(prompt)) if asked else None
+        second = unit_score("second", self._second.score(prompt)) if asked else None
         return CascadeExplanation(self.score_at(prompt), self.threshold, first, low, high, second)
+
+    def to(self, device: str) -> Self:
+        """Return the cascade with its routers on a device, those that run in the core left where they are.
+
+        Bounds and threshold stay those that were calibrated, whatever device that was on.
+
+        Parameters
+        ----------
+        device
+            "cpu", or "cuda" where a router, or its encoder, is a network.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            No device, or none that a router with a network runs on; or neither has one.
+        MissingDependencyError
+            What the device needs is not installed; the message says what.
+        """
+        wanted = checked_device(device)
+        moved = [_moved(role, router, wanted) for role, router in self._parts()]
+        if wanted != "cpu" and not any(_movable(router) for _, router in self._parts()):
+            raise InvalidArgumentError(
+                f"device: found {device!r}, allowed for a cascade of {self._first.kind!r} and {self._second.kind!r}: "
+                f"'cpu'"
+            )
+        if moved[0] is self._first and moved[1] is self._second:
+            return self
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._first, other._second = moved
+        other._complete()
+        return other
 
     def save(self, path: str | os.PathLike[str]) -> str:
         """Write the cascade to a folder, both routers inside, whole or not at all, and return its SHA-256.
@@ -386,6 +427,16 @@ class CascadeRouter(BaseRouter):
     def _parts(self) -> Sequence[tuple[str, Router]]:
         return (("first", self._first), ("second", self._second))
 
+    def _fallback_counts(self) -> dict[int, int]:
+        """Fallbacks by what counts them: `with_threshold` makes routers that share a count."""
+        counts: dict[int, int] = {}
+        for _, router in self._parts():
+            if isinstance(router, CascadeRouter):
+                counts |= router._fallback_counts()
+            else:
+                counts[id(getattr(router, "_fallbacks", router))] = fallbacks_of(router)
+        return counts
+
     def _calibrated(self) -> ScoreBounds:
         if self._bounds is None:
             raise InvalidArgumentError(
@@ -395,19 +446,19 @@ class CascadeRouter(BaseRouter):
 
     def _one(self, prompt: str, at: float | None) -> float:
         """Score of one prompt, as far as the threshold `at` needs it."""
-        low, high = self._calibrated().of_one(_unit_score("first", self._first.score(prompt)))
+        low, high = self._calibrated().of_one(unit_score("first", self._first.score(prompt)))
         if not (low < high if at is None else low < at <= high):
             return high if at is not None and high < at else low
-        return min(max(_unit_score("second", self._second.score(prompt)), low), high)
+        return min(max(unit_score("second", self._second.score(prompt)), low), high)
 
     def _many(self, prompts: Iterable[str], at: float | None) -> NDArray[np.float32]:
-        bounds, given = self._calibrated(), _texts(prompts)
-        low, high = bounds.of_many(_unit_scores("first", self._first.score(given), len(given)))
+        bounds, given = self._calibrated(), texts_of(prompts)
+        low, high = bounds.of_many(unit_scores("first", self._first.score(given), len(given)))
         asked = np.flatnonzero(low < high if at is None else (low < at) & (at <= high))
         scores = low if at is None else np.where(high < at, high, low)
         if len(asked):
             second = self._second.score([given[row] for row in asked.tolist()])
-            scores[asked] = np.clip(_unit_scores("second", second, len(asked)), low[asked], high[asked])
+            scores[asked] = np.clip(unit_scores("second", second, len(asked)), low[asked], high[asked])
         return scores.astype(np.float32)
 
     def _microseconds(self, prompts: Sequence[str], seed: int) -> dict[str, float]:
@@ -421,31 +472,20 @@ class CascadeRouter(BaseRouter):
         }
 
 
-def _texts(prompts: object) -> list[str]:
-    """Prompts as a list, since both routers read them."""
-    if isinstance(prompts, (bytes, bytearray, Mapping, AbstractSet)) or not isinstance(prompts, Iterable):
-        raise InvalidTypeError(f"prompts: found {type(prompts).__name__}, allowed: a str or an iterable of str")
-    given = list(prompts)
-    for index, prompt in enumerate(given):
-        if not isinstance(prompt, str):
-            raise InvalidTypeError(f"prompts[{index}]: found {type(prompt).__name__}, allowed: a str")
-    return given
+def _movable(router: Router) -> bool:
+    """Whether a router has a network that can be moved: its own, its encoder's, or that of a router in it."""
+    if isinstance(router, CascadeRouter):
+        return any(_movable(part) for _, part in router._parts())
+    if isinstance(router, BaseRouter) and type(router).to is BaseRouter.to:
+        return hasattr(router.encoder, "to")
+    return hasattr(router, "to")
 
 
-def _unit_score(role: str, score: float) -> float:
-    """Check a router's score of one prompt, which may be a third party's; rounded as those of batches are."""
-    rounded = float(np.float32(score))
-    if not 0 <= rounded <= 1:
-        raise InvalidArgumentError(f"{role}: its score is {score}, allowed: 0 to 1")
-    return rounded
-
-
-def _unit_scores(role: str, scores: object, count: int) -> NDArray[np.float32]:
-    found = np.asarray(scores, np.float32)
-    if found.shape != (count,):
-        raise InvalidArgumentError(
-            f"{role}: its scores of {count} prompts have shape {found.shape}, allowed: ({count},)"
-        )
-    if not ((found >= 0) & (found <= 1)).all():
-        raise InvalidArgumentError(f"{role}: a score is outside 0 to 1 or NaN, allowed: 0 to 1")
-    return found
+def _moved(role: str, router: Router, device: str) -> Router:
+    if not _movable(router):
+        return router
+    try:
+        moved: Router = router.to(device)  # type: ignore[attr-defined]  # of those that are movable
+    except (InvalidArgumentError, MissingDependencyError) as error:
+        raise type(error)(f"{error} ({role}, the cascade's router of kind {router.kind!r})") from error
+    return moved

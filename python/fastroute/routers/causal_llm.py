@@ -18,8 +18,7 @@ from fastroute.errors import (
 from fastroute.onnx import LABELS_FILE
 from fastroute.onnx.arguments import checked_device, checked_max_tokens
 from fastroute.policies import Threshold
-from fastroute.routers.arguments import seed_in_range, whole_number
-from fastroute.routers.base import STRONG, WEAK, different_models, model_index, names_of, weights_of
+from fastroute.routers.base import STRONG, WEAK, different_models, names_of, weights_of
 from fastroute.routers.graph_router import GraphRouter, located, model_in
 from fastroute.routers.heads import Head, head_of
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from fastroute.training.comparisons.plan import Plan
     from fastroute.training.progress import Progress
 
-__all__ = ["LABELS", "TEMPLATE", "CausalLlmRouter"]
+__all__ = ["LABELS", "TEMPLATE", "CausalLlmRouter", "checked_template"]
 
 TEMPLATE: Final = (
     "<|im_start|>user\n",
@@ -133,16 +132,21 @@ class CausalLlmRouter(GraphRouter):
         MissingDependencyError
             ONNX Runtime or `tokenizers` is not installed, or the device needs something that is not.
         """
-        from fastroute.onnx.folder import read_folder
+        from fastroute.onnx.folder import positions_of, read_folder
         from fastroute.onnx.model import TextModel
 
         wanted = checked_device(device)
         tokens = None if max_tokens is None else checked_max_tokens(max_tokens)
         given = None if head is None else head_of(head)
-        around = _checked_template(template)
+        around = checked_template(template)
         different_models(strong, weak)
         Threshold(threshold)
         found = read_folder(path)
+        positions = positions_of(found.config)
+        if tokens is not None and positions is not None and tokens > positions > 0:
+            raise InvalidArgumentError(
+                f"max_tokens: found {tokens}, allowed: {positions} at most, for as many the decoder has positions"
+            )
         model = TextModel(
             found.graph,
             found.tokenizer,
@@ -190,7 +194,7 @@ class CausalLlmRouter(GraphRouter):
         try:
             router._head = Head.from_manifest(artifact.manifest.get("head"))
             router._head.check_width(len(router._labels), "head")
-            router._model = model_in(artifact, encoder, outputs=_OUTPUTS, template=_checked_template(tuple(template)))
+            router._model = model_in(artifact, encoder, outputs=_OUTPUTS, template=checked_template(tuple(template)))
         except (DataError, InvalidArgumentError, InvalidTypeError) as error:
             raise ArtifactCorruptError(located(artifact, error)) from error
         weights, _ = weights_of(
@@ -257,9 +261,7 @@ class CausalLlmRouter(GraphRouter):
         InvalidTypeError, InvalidArgumentError
             An argument has a type or value that is not allowed.
         """
-        from fastroute.training.causal_llm import FEWEST_PROMPTS, HEADS, train_labels
-        from fastroute.training.comparisons.plan import Plan, read_plan
-        from fastroute.training.comparisons.sources import read_sources
+        from fastroute.training.causal_llm import HEADS, pair_scores, train_labels
 
         if head not in HEADS:
             raise InvalidArgumentError(f"head: found {head!r:.60}, allowed: {', '.join(HEADS)}")
@@ -267,23 +269,25 @@ class CausalLlmRouter(GraphRouter):
             raise InvalidTypeError(f"zero_shot: found {type(zero_shot).__name__}, allowed: a bool")
         if provenance is not None and not isinstance(provenance, Mapping):
             raise InvalidTypeError(f"provenance: found {type(provenance).__name__}, allowed: a mapping")
-        most, seed = whole_number("most_prompts", most_prompts, least=FEWEST_PROMPTS), seed_in_range(seed)
-        chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)
-        sources = read_sources(outcomes, judge_scores, None, domain_column=domain_column, score_range=score_range)
-        for argument, name in (("strong", self._strong), ("weak", self._weak)):
-            model_index(sources.models, name, argument)
+        scored = pair_scores(
+            outcomes,
+            judge_scores,
+            (self._strong, self._weak),
+            plan=plan,
+            domain_column=domain_column,
+            score_range=score_range,
+            most_prompts=most_prompts,
+            seed=seed,
+        )
         trained_head = Head(head, strong_class=0) if head == "binary" else Head(head)
         trained = train_labels(
             self._model,
-            sources,
-            chosen,
-            (self._strong, self._weak),
+            scored,
             head=head,
             scores_of=trained_head.scores,
             own_scores_of=lambda states: self._head.scores(self._logits(states)),
-            most_prompts=most,
             zero_shot=zero_shot,
-            seed=seed,
+            seed=int(seed),
             cache=cache,
             progress=progress,
         )
@@ -330,7 +334,8 @@ def _usual_head(labels: int) -> Head:
     return Head("binary", strong_class=0) if labels == 2 else Head("three_class")
 
 
-def _checked_template(template: object) -> tuple[str, str]:
+def checked_template(template: object) -> tuple[str, str]:
+    """Return the texts before and after a prompt, or say what was found."""
     if not isinstance(template, tuple) or len(template) != 2 or not all(isinstance(text, str) for text in template):
         raise InvalidTypeError(f"template: found {template!r:.60}, allowed: the texts before and after a prompt")
     before, after = template
@@ -358,4 +363,6 @@ def _read_labels(folder: Path, width: int) -> tuple[NDArray[np.float32], NDArray
         bias = safetensors.expect_tensor(tensors, "bias", source=source, dtype="float32", shape=(len(names),))
     except (ArtifactCorruptError, ValueError) as error:
         raise DataError(str(error)) from error
+    if len(set(map(str, names))) < len(names) or len(np.unique(np.column_stack([weight, bias]), axis=0)) < len(names):
+        raise DataError(f"{source}: two of its labels {names!r:.80} are one; different ones are needed")
     return weight.copy(), bias.copy(), tuple(map(str, names))

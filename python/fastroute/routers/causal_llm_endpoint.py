@@ -196,7 +196,11 @@ class CausalLlmEndpointRouter(BaseRouter):
 
     @property
     def fallbacks(self) -> int:
-        """How many prompts had no answer and got `fallback` so far, in all threads of this process."""
+        """How many prompts had no answer and got `fallback` so far, in all threads of this process.
+
+        Routers that `with_threshold` and `with_record` make of this one share its count: read it of one of them. One of
+        `with_endpoint` begins at 0.
+        """
         return self._fallbacks.value
 
     @property

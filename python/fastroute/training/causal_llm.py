@@ -10,6 +10,8 @@ import numpy as np
 from fastroute.errors import DataError
 from fastroute.training.comparisons.held_out import FOLDS
 from fastroute.training.comparisons.pairing import comparisons_of
+from fastroute.training.comparisons.plan import Plan, read_plan
+from fastroute.training.comparisons.sources import read_sources
 from fastroute.training.halving import halving
 from fastroute.training.hidden_states import hidden_states
 from fastroute.training.label_head import cross_entropy, fit_softmax
@@ -18,18 +20,17 @@ from fastroute.training.splits import drawn, fold_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from fastroute.onnx.model import TextModel
-    from fastroute.training.comparisons.plan import Plan
-    from fastroute.training.comparisons.sources import Sources
+    from fastroute.training.comparisons.pairing import Comparison
     from fastroute.training.progress import Progress
 
     Scores = Callable[[NDArray[Any]], NDArray[np.float32]]
 
-__all__ = ["FEWEST_PROMPTS", "HEADS", "L2", "TrainedLabels", "targets_of", "train_labels"]
+__all__ = ["FEWEST_PROMPTS", "HEADS", "L2", "PairScores", "TrainedLabels", "pair_scores", "targets_of", "train_labels"]
 
 HEADS: Final = ("binary", "three_class")
 L2: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -60,16 +61,68 @@ class TrainedLabels:
     members: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """Prompts with scores of both sides of a pair.
+
+    Attributes
+    ----------
+    data
+        Those that were drawn.
+    comparisons, left_out
+        Tasks with both sides, and the names of the others.
+    plan
+        Which models stand for the pair.
+    dropped
+        Reason to number of rows left out.
+    """
+
+    data: Qualities
+    comparisons: tuple[Comparison, ...]
+    left_out: tuple[str, ...]
+    plan: Plan
+    dropped: Mapping[str, int]
+
+
+def pair_scores(
+    outcomes: object,
+    judge_scores: object,
+    pair: tuple[str, str],
+    *,
+    plan: Plan | str | os.PathLike[str] | None = None,
+    domain_column: str | None = None,
+    score_range: tuple[float, float] = (0.0, 1.0),
+    most_prompts: int = 4000,
+    seed: int = 0,
+) -> PairScores:
+    """Read and draw what `train_labels` trains on; needs no decoder, so that bad data are known before minutes of work.
+
+    Parameters are those of `CausalLlmRouter.fit`, and so are the errors.
+    """
+    from fastroute.routers.arguments import seed_in_range, whole_number
+    from fastroute.routers.base import different_models, model_index
+
+    most, seed = whole_number("most_prompts", most_prompts, least=FEWEST_PROMPTS), seed_in_range(seed)
+    different_models(*pair)
+    chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)
+    sources = read_sources(outcomes, judge_scores, None, domain_column=domain_column, score_range=score_range)
+    for argument, name in zip(("strong", "weak"), pair, strict=True):
+        model_index(sources.models, name, argument)
+    comparisons, left_out = comparisons_of(sources.tasks, chosen, pair)
+    data = qualities_of(comparisons, chosen, pair)
+    data = data.take(_drawn_by_task(data, most, seed))
+    if len(data.keys) < FEWEST_PROMPTS:
+        raise DataError(f"outcomes: {len(data.keys)} prompts were scored for both sides; {FEWEST_PROMPTS} are needed")
+    return PairScores(data, comparisons, left_out, chosen, sources.dropped)
+
+
 def train_labels(
     model: TextModel,
-    sources: Sources,
-    plan: Plan,
-    pair: tuple[str, str],
+    scored: PairScores,
     *,
     head: str,
     scores_of: Scores,
     own_scores_of: Scores,
-    most_prompts: int = 4000,
     zero_shot: bool = False,
     seed: int = 0,
     cache: str | os.PathLike[str] | None = None,
@@ -86,11 +139,7 @@ def train_labels(
     own_scores_of
         From hidden states (n, width) to the scores of the labels that the router has now.
     """
-    comparisons, left_out = comparisons_of(sources.tasks, plan, pair)
-    data = qualities_of(comparisons, plan, pair)
-    data = data.take(_drawn_by_task(data, most_prompts, seed))
-    if len(data.keys) < FEWEST_PROMPTS:
-        raise DataError(f"outcomes: {len(data.keys)} prompts were scored for both sides; {FEWEST_PROMPTS} are needed")
+    data, comparisons = scored.data, scored.comparisons
     states = hidden_states(model, data.prompts, cache=cache, progress=progress)
     folds = fold_of(data.keys, seed)
     own_scores = own_scores_of(states)  # they know nothing of the data
@@ -99,7 +148,7 @@ def train_labels(
     if zero_shot:
         scores, fitted = own_scores, no_figures
     else:
-        weight, bias, logits, fitted = _cross_validated(states, targets_of(data, plan, head), folds)
+        weight, bias, logits, fitted = _cross_validated(states, targets_of(data, scored.plan, head), folds)
         scores = scores_of(logits)
         fitted["before_apgr"] = figures_by_task(data, comparisons, own_scores, folds, interval=False)["held_out_apgr"]
     threshold, calibration = halving(scores)
@@ -108,8 +157,8 @@ def train_labels(
         "cut_prompts": int((np.array(_lengths(model, data.prompts)) > model.tokenizer.max_tokens).sum()),
         "domains": list(data.domains),
         "gains_are": "differences in score" if data.comparable else "relative to the prompt's domain",
-        "dropped_rows": sources.dropped,
-        "tasks_left_out": list(left_out),
+        "dropped_rows": dict(scored.dropped),
+        "tasks_left_out": list(scored.left_out),
     }
     metrics = {**figures_by_task(data, comparisons, scores, folds), **fitted}
     members = {"calibration": calibration, "training": training, "metrics": metrics}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastroute.artifact import atomic_file
 from fastroute.artifact.folder import checked_path
 from fastroute.errors import DataError
 
@@ -25,6 +26,7 @@ __all__ = ["hidden_states"]
 
 _PART = 64  # prompts that a killed run loses at most
 _DIGEST = 32
+_CHECK = 16
 
 
 def hidden_states(
@@ -40,7 +42,8 @@ def hidden_states(
     ----------
     cache
         A folder. Its file is named for the graph, the tokenizer and its settings, and holds digests of prompts with
-        their rows. One process at a time may write it; what a killed one left half-written is dropped.
+        their rows and a digest of both. One process at a time may write it; what a killed one left half-written is
+        dropped, and so is what does not agree with its digest: it is worked out again.
     progress
         Called with (prompts done, prompts in all).
 
@@ -52,11 +55,11 @@ def hidden_states(
     if cache is None:
         return model.rows(prompts, progress)
     folder = checked_path(cache, "cache")
-    record = np.dtype([("digest", np.void, _DIGEST), ("row", "<f4", (model.width,))])
+    record = np.dtype([("digest", np.void, _DIGEST), ("row", "<f4", (model.width,)), ("check", np.void, _CHECK)])
     digests = [hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest() for prompt in prompts]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"hidden-{_identity(model)}.f32"
+        path = folder / f"states-{_identity(model)}.f32"
         known = _read(path, record)
         missing = sorted(
             {digest: place for place, digest in enumerate(digests) if digest not in known}.values(),
@@ -68,6 +71,7 @@ def hidden_states(
             made = np.zeros(len(part), record)
             made["digest"] = [np.void(digests[place]) for place in part]
             made["row"] = model.rows([prompts[place] for place in part])
+            made["check"] = [np.void(_check_of(each)) for each in made]
             with path.open("ab") as file:
                 file.write(made.tobytes())
             known.update((digests[place], row) for place, row in zip(part, made["row"], strict=True))
@@ -86,15 +90,21 @@ def _identity(model: TextModel) -> str:
     return digest.hexdigest()[:16]
 
 
+def _check_of(entry: np.void) -> bytes:
+    """Digest of an entry's prompt and row."""
+    return hashlib.sha256(entry["digest"].tobytes() + entry["row"].tobytes()).digest()[:_CHECK]
+
+
 def _read(path: Path, record: np.dtype[np.void]) -> dict[bytes, NDArray[np.float32]]:
+    """Rows by their prompts' digests; what is cut short or was altered is removed from the file."""
     if not path.is_file():
         return {}
     raw = path.read_bytes()
-    whole = len(raw) // record.itemsize * record.itemsize
-    if whole < len(raw):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-    found = np.frombuffer(raw[:whole], record)
-    if not np.isfinite(found["row"]).all():
-        raise DataError(f"{path}: holds NaN or infinity; remove it")
-    return {bytes(digest.tobytes()): row for digest, row in zip(found["digest"], found["row"], strict=True)}
+    found = np.frombuffer(raw, record, len(raw) // record.itemsize)
+    sound = np.array([each["check"].tobytes() == _check_of(each) for each in found], np.bool_)
+    sound &= np.isfinite(found["row"]).all(axis=1)
+    kept = found[sound]
+    if len(kept) * record.itemsize < len(raw):
+        with atomic_file(path) as file:
+            file.write(kept.tobytes())
+    return {each["digest"].tobytes(): each["row"] for each in kept}

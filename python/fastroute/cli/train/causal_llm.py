@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastroute.cli.parsing import printable
 from fastroute.cli.train.recorded import recorded
+from fastroute.cli.train.scored_data import FILES, USUAL_RANGE, add_scored_data, read_scored_data
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +36,22 @@ _EXAMPLES = """
 fastroute train causal_llm --model SmolLM2-135M-Instruct.Q4_1.gguf --outcomes graded.csv --strong a --weak b -o my-llm
 fastroute train causal_llm --model exported/ --zero-shot --strong a --weak b -o my-llm
 """
-_FILES = ("outcomes", "judge_scores")
+_HEADS = ("three_class", "binary")
+_PROMPTS = 4000
+# Options by the names of the arguments that they are given to.
+_ARGUMENTS = (
+    *FILES,
+    "cache",
+    "domain_column",
+    "head",
+    "labels",
+    "max_tokens",
+    "plan",
+    "score_range",
+    "seed",
+    "strong",
+    "weak",
+)
 _PACKAGES = ("fastroute", "numpy", "onnxruntime", "tokenizers")
 _EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
 
@@ -53,28 +69,13 @@ def add_parser(kinds: Subparsers) -> None:
         epilog="examples:\n" + "".join(f"  {line}\n" for line in _EXAMPLES.strip().splitlines()),
     )
     data = parser.add_argument_group("data (one of them at least, but for --zero-shot)")
-    data.add_argument("--outcomes", metavar="O", help="scores of models on prompts, or your own labels")
-    data.add_argument("--judge-scores", metavar="J", help="marks from 1 to 10 that a judge gave")
-    data.add_argument(
-        "--score-range",
-        metavar=("LOW", "HIGH"),
-        nargs=2,
-        type=float,
-        default=[0.0, 1.0],
-        help="worst and best score of the outcomes (default: 0 1)",
-    )
+    add_scored_data(data)
     data.add_argument(
         "--prompts",
         type=positive_number,
-        default=4000,
         metavar="N",
-        help="draw this many, from each task by the root of its size (default: %(default)s)",
+        help=f"draw this many, from each task by the root of its size (default: {_PROMPTS})",
     )
-    chosen = data.add_mutually_exclusive_group()
-    chosen.add_argument(
-        "--plan", metavar="NAME|FILE", help="which models stand for the pair: open-data, or a JSON file"
-    )
-    chosen.add_argument("--domain-column", metavar="NAME", help="column of the outcomes that names the task")
     router = parser.add_argument_group("router")
     router.add_argument("--model", metavar="PATH", required=True, help="the decoder: .gguf, a folder, or one exported")
     router.add_argument("-o", "--output", metavar="DIR", required=True, help="artifact to write")
@@ -96,73 +97,140 @@ def add_parser(kinds: Subparsers) -> None:
     training.add_argument("--zero-shot", action="store_true", help="leave the labels what they are to the decoder")
     training.add_argument(
         "--head",
-        choices=("three_class", "binary"),
-        default="three_class",
-        help="labels to train (default: %(default)s)",
+        choices=_HEADS,
+        help=f"labels to train (default: {_HEADS[0]})",
     )
     training.add_argument("--cache", metavar="DIR", help="keep the exported decoder and hidden states here")
     training.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of what is drawn, and of folds")
+    parser.add_argument("--json", action="store_true", help="print the figures on held-out prompts as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Export the decoder, train its labels, and write."""
-    from fastroute.errors import InvalidArgumentError
-    from fastroute.exporting.decoder import is_exported
     from fastroute.routers import CausalLlmRouter
     from fastroute.routers.causal_llm import LABELS, TEMPLATE
-    from fastroute.tables import read_table
-    from fastroute.training.comparisons.tasks import JUDGE_SCORE_COLUMNS
-    from fastroute.training.outcomes import OUTCOME_COLUMNS
     from fastroute.training.progress import progress_bar
 
-    untaught = all(getattr(args, name) is None for name in _FILES)
-    if untaught and not args.zero_shot:
-        raise InvalidArgumentError("--outcomes, --judge-scores: found neither; at least one is needed")
-    if args.labels is not None and is_exported(Path(args.model)):
-        raise InvalidArgumentError(f"--labels: {args.model} is exported, and has its labels already")
-    template = tuple(
-        default if given is None else given.replace("\\n", "\n")
-        for given, default in zip((args.before, args.after), TEMPLATE, strict=True)
-    )
-    labels = LABELS if args.labels is None else tuple(args.labels)
-    columns = {
-        "outcomes": (*OUTCOME_COLUMNS, *([args.domain_column] if args.domain_column else ())),
-        "judge_scores": JUDGE_SCORE_COLUMNS,
-    }
-    tables = {
-        name: None if getattr(args, name) is None else read_table(getattr(args, name), wanted)
-        for name, wanted in columns.items()
-    }
-    with _exported(args, (template[0], template[1]), labels) as (folder, model):
-        provenance = _provenance(args, model)
-        router = CausalLlmRouter.from_folder(
-            folder,
-            args.strong,
-            args.weak,
-            template=(template[0], template[1]),
-            max_tokens=args.max_tokens,
-            provenance=provenance,
+    with _by_option(args) as places:
+        _check_options(args)
+        before, after = (
+            default if given is None else given.replace("\\n", "\n")
+            for given, default in zip((args.before, args.after), TEMPLATE, strict=True)
         )
-    if not untaught:
-        with progress_bar("read") as progress:
-            router.fit(
-                tables["outcomes"],
-                judge_scores=tables["judge_scores"],
-                plan=args.plan,
-                domain_column=args.domain_column,
-                score_range=(args.score_range[0], args.score_range[1]),
-                head=args.head,
-                most_prompts=args.prompts,
-                zero_shot=args.zero_shot,
-                seed=args.seed,
-                cache=args.cache,
+        tables = read_scored_data(args)
+        fitted = None if _untaught(args) else _fit_settings(args)
+        _check_before_export(args, (before, after), tables, fitted)
+        labels = LABELS if args.labels is None else tuple(args.labels)
+        with _exported(args, (before, after), labels) as (folder, model):
+            places[str(folder)] = args.model
+            provenance = _provenance(args, model)
+            router = CausalLlmRouter.from_folder(
+                folder,
+                args.strong,
+                args.weak,
+                template=(before, after),
+                max_tokens=args.max_tokens,
                 provenance=provenance,
-                progress=progress,
             )
-    sha256 = router.save(args.output)
-    _report(router)
+        if fitted is not None:
+            with progress_bar("read") as progress:
+                router.fit(
+                    **tables,
+                    **fitted,
+                    head=args.head or _HEADS[0],
+                    zero_shot=args.zero_shot,
+                    cache=args.cache,
+                    provenance=provenance,
+                    progress=progress,
+                )
+        sha256 = router.save(args.output)
+    if args.json:
+        import json
+
+        print(json.dumps(dict(router.metrics), indent=2))
+    else:
+        _report(router)
     _say(f"{args.output}: labels {', '.join(router.labels)}, threshold {router.threshold:.4f}, sha256 {sha256}")
     return 0
+
+
+@contextmanager
+def _by_option(args: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """Make errors name options instead of arguments, and instead of folders what they are keys to in the mapping."""
+    from fastroute.errors import FastrouteError
+
+    options = {name: f"--{name.replace('_', '-')}" for name in _ARGUMENTS}
+    options |= {"strong, weak": "--strong, --weak", "template": "--before, --after", "most_prompts": "--prompts"}
+    if args.outcomes is None and args.judge_scores is not None:
+        options["outcomes"] = "--judge-scores"
+    places: dict[str, str] = {}
+    try:
+        yield places
+    except FastrouteError as error:
+        argument, colon, rest = str(error).partition(":")
+        said = f"{options.get(argument, argument)}{colon}{rest}"
+        if argument == args.plan:
+            said = f"--plan: {error}"
+        for place, name in places.items():
+            said = said.replace(place, name)
+        if said == str(error):
+            raise
+        raise type(error)(said) from error
+
+
+def _untaught(args: argparse.Namespace) -> bool:
+    return all(getattr(args, name) is None for name in FILES)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """See that every option that was given does something."""
+    from fastroute.errors import InvalidArgumentError
+    from fastroute.exporting.decoder import is_exported
+
+    if _untaught(args):
+        if not args.zero_shot:
+            raise InvalidArgumentError("--outcomes, --judge-scores: found neither; at least one is needed")
+        for name in ("plan", "domain_column", "prompts", "score_range"):
+            if getattr(args, name) not in (None, USUAL_RANGE):
+                raise InvalidArgumentError(
+                    f"--{name.replace('_', '-')}: goes with --outcomes or --judge-scores, of which there is neither"
+                )
+    if args.zero_shot and args.head is not None:
+        raise InvalidArgumentError("--head: says which labels to train, and --zero-shot trains none")
+    if args.labels is not None and is_exported(Path(args.model)):
+        raise InvalidArgumentError(f"--labels: {args.model} is exported, and has its labels already")
+    if args.labels is not None and args.labels[0] == args.labels[1]:
+        raise InvalidArgumentError(f"--labels: found {args.labels[0]!r} twice, allowed: different ones")
+
+
+def _fit_settings(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "plan": args.plan,
+        "domain_column": args.domain_column,
+        "score_range": (args.score_range[0], args.score_range[1]),
+        "most_prompts": args.prompts or _PROMPTS,
+        "seed": args.seed,
+    }
+
+
+def _check_before_export(
+    args: argparse.Namespace, template: tuple[str, str], tables: dict[str, Any], fitted: dict[str, Any] | None
+) -> None:
+    """Say what is wrong with the data, the models and the output before minutes of work, not after."""
+    from fastroute.artifact import ROUTER, check_replaceable
+    from fastroute.errors import ArtifactError
+    from fastroute.routers.base import different_models
+    from fastroute.routers.causal_llm import checked_template
+    from fastroute.training.causal_llm import pair_scores
+
+    try:
+        check_replaceable(args.output, format=ROUTER)
+    except ArtifactError as error:
+        raise type(error)(f"--output: {error}") from error
+    different_models(args.strong, args.weak)
+    checked_template(template)
+    if fitted is not None:
+        pair_scores(**tables, pair=(args.strong, args.weak), **fitted)
 
 
 @contextmanager
@@ -173,19 +241,18 @@ def _exported(
     import hashlib
     import json
 
-    from fastroute.exporting.decoder import export_decoder, export_facts, is_exported
+    from fastroute.exporting.decoder import export_decoder, export_facts, is_exported, source_digest
 
     source = Path(args.model)
     with tempfile.TemporaryDirectory() as scratch:
         folder = source
         if not is_exported(source):
-            stat = source.stat() if source.exists() else None
-            said = [str(source.resolve()), stat and [stat.st_size, stat.st_mtime_ns], template, labels]
+            said = [source.name, source_digest(source), template, labels]
             key = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
             folder = Path(scratch if args.cache is None else args.cache) / f"exported-{key}"
             if not is_exported(folder):
                 _say(f"{args.model}: exporting to ONNX")
-                done = export_decoder(source, folder, template=template, labels=labels)
+                done = export_decoder(source, folder, template=template, labels=labels, max_tokens=args.max_tokens)
                 _say(
                     f"  {done.graph_bytes / 1e6:.0f} MB, within {done.error:.1g} of torch before int8, correlation "
                     f"{done.correlation:.3f} after it"
@@ -204,13 +271,13 @@ def _report(router: CausalLlmRouter) -> None:
 
 
 def _provenance(args: argparse.Namespace, model: dict[str, Any]) -> dict[str, Any]:
-    files = {name: getattr(args, name) for name in _FILES}
+    files = {name: getattr(args, name) for name in FILES}
     options: dict[str, object] = {
         "model": Path(args.model).name,
-        "score_range": args.score_range if args.score_range != [0.0, 1.0] else None,
+        "score_range": args.score_range if args.score_range != USUAL_RANGE else None,
         "plan": args.plan if args.plan is None else Path(args.plan).name,
         "domain_column": args.domain_column,
-        "prompts": args.prompts,
+        "prompts": None if _untaught(args) else args.prompts or _PROMPTS,
         "strong": args.strong,
         "weak": args.weak,
         "before": args.before,
@@ -218,7 +285,7 @@ def _provenance(args: argparse.Namespace, model: dict[str, Any]) -> dict[str, An
         "labels": args.labels,
         "max_tokens": args.max_tokens,
         "zero_shot": args.zero_shot,
-        "head": args.head,
+        "head": None if args.zero_shot else args.head or _HEADS[0],
         "seed": args.seed,
     }
     made = recorded("causal_llm", files, options, args.output, packages=(*_PACKAGES, *_there(_EXPORTING)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastroute.cli.parsing import printable
 from fastroute.cli.train.recorded import as_written, recorded
+from fastroute.cli.train.scored_data import FILES, USUAL_RANGE, add_scored_data, read_scored_data
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +37,6 @@ fastroute train knn --outcomes graded.csv --strong my-large --weak my-small -o m
 fastroute train knn --outcomes graded.csv --strong a --weak b --neighbours 30 100 300 --guard 0 1 -o my-router
 fastroute route --router my-router --explain "What is 17 * 23?"
 """
-_FILES = ("outcomes", "judge_scores")
 _TUNED = ("neighbours", "base", "shrinkage", "guard")
 _PACKAGES = ("fastroute", "numpy")
 _SHOWN = 10
@@ -59,22 +59,8 @@ def add_parser(kinds: Subparsers) -> None:
         epilog="examples:\n" + "".join(f"  {line}\n" for line in _EXAMPLES.strip().splitlines()),
     )
     data = parser.add_argument_group("data (one of them at least)")
-    data.add_argument("--outcomes", metavar="O", help="scores of models on prompts, or your own labels")
-    data.add_argument("--judge-scores", metavar="J", help="marks from 1 to 10 that a judge gave")
-    data.add_argument(
-        "--score-range",
-        metavar=("LOW", "HIGH"),
-        nargs=2,
-        type=float,
-        default=[0.0, 1.0],
-        help="worst and best score of the outcomes (default: 0 1)",
-    )
+    add_scored_data(data)
     data.add_argument("--most-prompts", type=positive_number, metavar="N", help="draw this many (default: all)")
-    chosen = data.add_mutually_exclusive_group()
-    chosen.add_argument(
-        "--plan", metavar="NAME|FILE", help="which models stand for the pair: open-data, or a JSON file"
-    )
-    chosen.add_argument("--domain-column", metavar="NAME", help="column of the outcomes that names the task")
     router = parser.add_argument_group("router")
     router.add_argument("-o", "--output", metavar="DIR", required=True, help="artifact to write")
     for role in ("strong", "weak"):
@@ -110,26 +96,16 @@ def run(args: argparse.Namespace) -> int:
     """Train and write."""
     from fastroute.errors import InvalidArgumentError
     from fastroute.routers import KnnRouter
-    from fastroute.tables import read_table
-    from fastroute.training.comparisons.tasks import JUDGE_SCORE_COLUMNS
-    from fastroute.training.outcomes import OUTCOME_COLUMNS
     from fastroute.training.progress import progress_bar
 
-    if all(getattr(args, name) is None for name in _FILES):
+    if all(getattr(args, name) is None for name in FILES):
         raise InvalidArgumentError("--outcomes, --judge-scores: found neither; at least one is needed")
     given = {name: getattr(args, name) for name in _TUNED if getattr(args, name) is not None}
     grid = [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
     router = KnnRouter(args.strong, args.weak, encoder=args.encoder, search=args.search, seed=args.seed)
-    columns = {
-        "outcomes": (*OUTCOME_COLUMNS, *([args.domain_column] if args.domain_column else ())),
-        "judge_scores": JUDGE_SCORE_COLUMNS,
-    }
     with progress_bar("train") as progress:
         router.fit(
-            **{
-                name: None if getattr(args, name) is None else read_table(getattr(args, name), wanted)
-                for name, wanted in columns.items()
-            },
+            **read_scored_data(args),
             plan=args.plan,
             domain_column=args.domain_column,
             score_range=(args.score_range[0], args.score_range[1]),
@@ -163,9 +139,9 @@ def _area(figures: Any) -> str:
 
 
 def _provenance(args: argparse.Namespace) -> dict[str, Any]:
-    files = {name: getattr(args, name) for name in _FILES}
+    files = {name: getattr(args, name) for name in FILES}
     options: dict[str, object] = {
-        "score_range": args.score_range if args.score_range != [0.0, 1.0] else None,
+        "score_range": args.score_range if args.score_range != USUAL_RANGE else None,
         "plan": args.plan if args.plan is None else Path(args.plan).name,
         "domain_column": args.domain_column,
         "most_prompts": args.most_prompts,
