@@ -47,6 +47,7 @@ AT_LOADING = {
     "contamination": {"artifact", "batch", "encoders", "errors"},
     "leaderboard": {"errors", "tables", "training"},  # training for its tables of battles
     "evaluation": {"errors", "routers", "tables"},
+    "reporting": {"batch", "errors", "policies"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies"},
     "__main__": {"cli"},
@@ -57,6 +58,7 @@ LATER = {
     "loading": {"encoders", "routers"},
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
+    "reporting": {"evaluation"},  # for the paper's prices
     "exporting": {"fastroute"},  # for its version
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into
     "training": {"evaluation", "routers"},
@@ -73,6 +75,7 @@ LATER = {
         "fastroute",
         "leaderboard",
         "loading",
+        "reporting",
         "routers",
         "tables",
         "training",

@@ -17,6 +17,7 @@ from fastroute.cli import (
     export_bert,
     inspect,
     leaderboard,
+    report,
     route,
     score,
     train,
@@ -35,6 +36,7 @@ __all__ = ["main"]
 COMMANDS = (
     route,
     score,
+    report,
     train,
     eval_command,
     calibrate,
