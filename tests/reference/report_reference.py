@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 def strong_rows(scores: Sequence[float], threshold: float) -> int:
@@ -44,7 +45,7 @@ def psi(log: Sequence[float], calibration: Sequence[float], bits: int) -> float:
             edges |= {place, place + 1}
     cuts = [-math.inf, *sorted(edges), math.inf]
     total, pairs = 0.0, []
-    for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+    for low, high in pairwise(cuts):
         pair = [sum(low <= math.floor(score * 2**bits) < high for score in side) for side in (log, calibration)]
         if any(pair):
             pairs.append(pair)

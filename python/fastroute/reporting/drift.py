@@ -54,8 +54,8 @@ class Drift:
     bins
         PSI bins.
     verdict
-        "none" where `psi` is not above `psi_chance`; or by the customary steps of PSI "small" (below 0.1), "moderate" (to
-        0.25), "large".
+        "none" where `psi` is not above `psi_chance`; else by the customary steps of PSI "small" (below 0.1),
+        "moderate" (to 0.25) or "large".
     """
 
     rows: int

@@ -21,6 +21,7 @@ from fastroute.reporting.prices import Prices, PriceTable, checked_amount
 from fastroute.reporting.results import Calibration, Group, Grouping, Report, Shape, Target
 from fastroute.reporting.rows import Columns
 from fastroute.reporting.sources import format_of, opened_source, source_name
+from fastroute.reporting.words import money, percent
 
 if TYPE_CHECKING:
     from fastroute.batch.pipeline import Progress
@@ -238,7 +239,7 @@ def _targets(asked: dict[str, float], counts: LogCounts, cuts: Cuts, prices: Pri
     if "budget" in asked:
         within = cuts.within(asked["budget"])
         cheapest = cuts.cheapest()
-        reason = "" if within else f"the cheapest cut costs ${cheapest.dollars:,.2f}, {cheapest.share:.1%} strong"
+        reason = "" if within else f"the cheapest cut costs {money(cheapest.dollars)}, {percent(cheapest.share)} strong"
         targets.append(Target("budget", asked["budget"], within, reason))
     if "strong_fraction" in asked:
         targets.append(Target("strong_fraction", asked["strong_fraction"], cuts.nearest(asked["strong_fraction"])))

@@ -21,6 +21,8 @@ def money(dollars: float) -> str:
         return f"${dollars:,.0f}"
     if size >= 1 or size == 0:
         return f"${dollars:,.2f}"
+    if size >= 0.1:
+        return f"${dollars:.3f}".removesuffix("0")
     return f"${dollars:.3g}" if size >= 1e-4 else f"${dollars:.2e}"
 
 
