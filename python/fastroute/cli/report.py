@@ -256,14 +256,14 @@ def _group_lines(report: Report) -> list[str]:
 
 
 def _group_cells(group: Group, name: str) -> list[str]:
-    from fastroute.reporting.words import money, percent
+    from fastroute.reporting.words import money, percent, psi_interval
 
     cut = group.cut
     cells = [name, f"{group.rows:,}", f"{group.mean:.4f}", percent(cut.share)]
     cells += [f"{percent(cut.low)} to {percent(cut.high)}", money(cut.dollars), money(cut.saved)]
     if group.drift is not None:
         drift = group.drift
-        cells += [f"{drift.psi:.3f}", f"{drift.psi_low:.3f} to {drift.psi_high:.3f}", f"{drift.ks:.3f}", drift.verdict]
+        cells += [f"{drift.psi:.3f}", psi_interval(drift, "{:.3f} to {:.3f}"), f"{drift.ks:.3f}", drift.verdict]
     return cells
 
 

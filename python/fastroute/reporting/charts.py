@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fastroute.reporting.words import amount, money, percent, short_threshold, target_words, value_words
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["drift_chart", "scores_chart", "shares_chart", "threshold_chart"]
 
 _WIDTH, _HEIGHT = 760, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 70, 22, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 78, 28, 44
+_LEAST_SPAN = 0.01
+_STEPS = 60
 _BAR_ROW = 24
 _LABEL_ROOM, _LABEL_LETTERS = 220, 30
-_TICK_LETTERS = 7.0  # width of a letter of a tick's label
+_LETTER = 7.5  # width of a letter, at most
 
 
 class _Frame:
@@ -76,7 +79,7 @@ class _Frame:
         for tick in ticks:
             self.line(self.left, self.up(tick), self.right, self.up(tick), "grid")
             self.text(self.left - 7, self.up(tick) + 4, words(tick), "tick", "end")
-        self.text(self.left - 50, self.top - 9, label, "label")
+        self.text(self.left - 50, self.top - 13, label, "label")
 
     def svg(self) -> str:
         size = f'viewBox="0 0 {_WIDTH} {self.height:.0f}"'
@@ -94,12 +97,15 @@ def threshold_chart(report: Report) -> str:
     for share in shares:
         dollars = report.weak_dollars + share * (report.strong_dollars - report.weak_dollars)
         frame.text(frame.right + 7, frame.up(share) + 4, money(dollars), "tick")
-    frame.text(_WIDTH - 4, frame.top - 9, "cost of the log", "label", "end")
+    frame.text(_WIDTH - 4, frame.top - 13, "cost of the log", "label", "end")
     frame.x_axis(_ticks(*span), short_threshold, "threshold: scores from here up go to the strong model")
-    points = [(frame.across(span[0]), frame.up(cuts[0].share))]
-    points += [(frame.across(cut.threshold), frame.up(cut.share)) for cut in cuts]
-    points.append((frame.across(span[1]), frame.up(cuts[-1].share)))
-    frame.path(points, "curve")
+    points = [(span[0], cuts[0].share), (cuts[0].threshold, cuts[0].share)]
+    for before, cut in pairwise(cuts):
+        if len(cuts) < _STEPS:  # the few scores that there are
+            points.append((before.threshold, cut.share))
+        points.append((cut.threshold, cut.share))
+    points.append((span[1], cuts[-1].share))
+    frame.path(((frame.across(x), frame.up(y)) for x, y in points), "curve")
     taken: list[float] = []
     for target in report.targets:
         if target.cut is None or not span[0] <= target.cut.threshold <= span[1]:
@@ -108,18 +114,13 @@ def threshold_chart(report: Report) -> str:
         frame.line(x, frame.bottom, x, y, "mark")
         tip = escape(f"{target_words(target)}: {percent(target.cut.share)}, {money(target.cut.dollars)}")
         frame.add(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="dot"><title>{tip}</title></circle>')
-        height = y - 8
+        height = y - 8 if y > frame.top + 12 else y + 18
         while any(abs(height - other) < 15 for other in taken):
-            height -= 15
+            height += 15
         taken.append(height)
-        on_the_left = x > (frame.left + frame.right) / 2 + 60 and cuts[0].share - target.cut.share < 0.2
-        frame.text(
-            x + (-9 if on_the_left else 9),
-            max(height, 12),
-            target_words(target),
-            "note",
-            "end" if on_the_left else "start",
-        )
+        words = target_words(target)
+        on_the_left = x + 9 + len(words) * _LETTER > frame.right
+        frame.text(x + (-9 if on_the_left else 9), height, words, "note", "end" if on_the_left else "start")
     return frame.svg()
 
 
@@ -174,11 +175,21 @@ def drift_chart(report: Report) -> str:
         report,
         "Drift from the calibration set by group",
         "PSI",
-        lambda group: (group.drift.psi, group.drift.psi_low, group.drift.psi_high) if group.drift else (0, 0, 0),
+        _psi,
         lambda psi: f"{psi:.3g}",
         whole=None,
         most=math.inf,
     )
+
+
+def _psi(group: Group) -> tuple[float, float, float]:
+    """PSI and its interval, which is empty where there is none."""
+    drift = group.drift
+    if drift is None:
+        return 0.0, 0.0, 0.0
+    if drift.psi_low is None or drift.psi_high is None:
+        return drift.psi, drift.psi, drift.psi
+    return drift.psi, drift.psi_low, drift.psi_high
 
 
 def _by_group(
@@ -218,7 +229,7 @@ def _columns(
     frame = _Frame((0, len(groups)), (0, top), title=title)
     frame.y_axis(_ticks(0, top, 4), words, label)
     step = (frame.right - frame.left) / len(groups)
-    every = max(1, math.ceil(11 * _TICK_LETTERS / step))
+    every = max(1, math.ceil(11 * _LETTER / step))
     for place, (group, (value, low, high), tip) in enumerate(zip(groups, figures, tips, strict=True)):
         middle = frame.across(place + 0.5)
         wide = min(step * 0.7, 40)
@@ -229,7 +240,7 @@ def _columns(
     frame.line(frame.left, frame.bottom, frame.right, frame.bottom, "axis")
     if whole is not None:
         frame.line(frame.left, frame.up(whole[0]), frame.right, frame.up(whole[0]), "mark")
-        frame.text(frame.right, frame.top - 9, whole[1], "note", "end")
+        frame.text(frame.right, frame.top - 13, whole[1], "note", "end")
     return frame.svg()
 
 
@@ -263,7 +274,8 @@ def _bars(
 
 def _tip(group: Group, figures: tuple[float, float, float], words: Callable[[float], str]) -> str:
     value, low, high = figures
-    return f"{value_words(group.value)}: {words(value)} [{words(low)}, {words(high)}], {amount(group.rows, 'row')}"
+    interval = f" [{words(low)}, {words(high)}]" if high > low else ""
+    return f"{value_words(group.value)}: {words(value)}{interval}, {amount(group.rows, 'row')}"
 
 
 def _share_tick(share: float) -> str:
@@ -271,8 +283,8 @@ def _share_tick(share: float) -> str:
 
 
 def _widened(low: float, high: float, part: float) -> tuple[float, float]:
-    """Return a span around two ends that is not empty."""
-    margin = (high - low) * part or (0.0 if high > low else 0.01)
+    """Return a span around two ends, wide enough for its ticks to differ."""
+    margin = max((high - low) * part, (_LEAST_SPAN - (high - low)) / 2)
     return low - margin, high + margin
 
 

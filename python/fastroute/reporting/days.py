@@ -11,10 +11,9 @@ from functools import lru_cache
 
 __all__ = ["day_of"]
 
-_ISO = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s?(?:Z|UTC|([+-])(\d{2}):?(\d{2}))?)?",
-    re.ASCII,
-)
+_TIME = r"[T ](?:[01]\d|2[0-3]):[0-5]\d(?::(?:[0-5]\d|60)(?:[.,]\d+)?)?"
+_AS_WRITTEN = re.compile(rf"(\d{{4}}-\d{{2}}-\d{{2}})(?:{_TIME}\s?(?:Z|UTC|[+-]00:?00)?)?", re.ASCII)
+_WITH_OFFSET = re.compile(rf"(\d{{4}}-\d{{2}}-\d{{2}})({_TIME})\s?([+-])([01]\d|2[0-3]):?([0-5]\d)", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
 _DAY_SECONDS = 86_400
 # Seconds reach the year 5138 before they are taken for milliseconds; the same for finer units.
@@ -43,27 +42,26 @@ def day_of(value: object) -> str:
     raise ValueError(f"expected {ALLOWED}, found {'null' if value is None else type(value).__name__}")
 
 
-@lru_cache(maxsize=4096)
 def _day_of_text(text: str) -> str:
-    found = _ISO.fullmatch(text)
-    if found is None:
+    try:
+        if found := _AS_WRITTEN.fullmatch(text):
+            return _checked_day(found[1])
+        if found := _WITH_OFFSET.fullmatch(text):
+            day, time, sign, hours, minutes = found.groups()
+            moment = datetime.fromisoformat(f"{day} {time[1:6]}")
+            offset = timedelta(hours=int(hours), minutes=int(minutes))
+            return (moment - offset if sign == "+" else moment + offset).date().isoformat()
+    except (ValueError, OverflowError):  # no such day, or one before the year 1
+        pass
+    else:
         if _NUMBER.fullmatch(text):
             return _day_of_epoch(float(text))
-        raise ValueError(f"expected {ALLOWED}, found {text[:60]!r}")
-    day, hour, minute, second, sign, offset_hours, offset_minutes = found.groups()
-    try:
-        if hour is None:
-            return date.fromisoformat(day).isoformat()
-        second = min(int(second or 0), 59)  # a leap second is of its minute's day
-        moment = datetime.combine(date.fromisoformat(day), datetime.min.time()).replace(
-            hour=int(hour), minute=int(minute), second=second
-        )
-        if sign is not None:
-            offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes))
-            moment += offset if sign == "-" else -offset
-    except (ValueError, OverflowError):
-        raise ValueError(f"expected {ALLOWED}, found {text[:60]!r}") from None
-    return moment.date().isoformat()
+    raise ValueError(f"expected {ALLOWED}, found {text[:60]!r}")
+
+
+@lru_cache(maxsize=4096)
+def _checked_day(text: str) -> str:
+    return date.fromisoformat(text).isoformat()
 
 
 def _day_of_epoch(number: float) -> str:

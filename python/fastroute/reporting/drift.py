@@ -20,8 +20,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Drift", "drift_between", "ks_between", "ks_p_value", "psi_between", "psi_edges"]
+__all__ = ["LEAST_ROWS", "Drift", "drift_between", "ks_between", "ks_p_value", "psi_between", "psi_edges"]
 
+LEAST_ROWS: Final = 50
 _TENTHS: Final = 10
 _TAIL: Final = 0.025
 _HALF: Final = 0.5
@@ -40,7 +41,8 @@ class Drift:
         Population stability index.
     psi_low, psi_high
         95% interval for the index of the distributions behind the rows: percentiles of multinomial resamples of both
-        sides, less the upward bias that sampling gives the index, estimated by the same resamples.
+        sides, less the upward bias that sampling gives the index, estimated by the same resamples. None where a side
+        has fewer than 50 rows: resamples of so few are too alike.
     psi_chance
         What 95% of the indices of two samples of these sizes stay below where nothing has drifted: resamples of both
         sides pooled. A `psi` below it is no sign of drift.
@@ -61,8 +63,8 @@ class Drift:
     rows: int
     against_rows: int
     psi: float
-    psi_low: float
-    psi_high: float
+    psi_low: float | None
+    psi_high: float | None
     psi_chance: float
     ks: float
     ks_low: float
@@ -102,10 +104,12 @@ def drift_between(
     n, m = int(p.sum()), int(q.sum())
     psi = float(psi_between(p, q))
     random = np.random.default_rng(seed)
-    drawn = psi_between(random.multinomial(n, p / n, resamples), random.multinomial(m, q / m, resamples))
+    # The same half rows: a bin that is empty by chance would be empty in every resample too.
+    drawn = psi_between(random.multinomial(n, _shares(p), resamples), random.multinomial(m, _shares(q), resamples))
     # A resample is as far above the sample as the sample is above the truth: the bias is taken off twice.
     bias = float(drawn.mean()) - psi
     low, high = np.quantile(drawn - 2 * bias, [_TAIL, 1 - _TAIL])
+    enough = min(n, m) >= LEAST_ROWS
     pooled = (p + q) / (n + m)
     alike = psi_between(random.multinomial(n, pooled, resamples), random.multinomial(m, pooled, resamples))
     chance = float(np.quantile(alike, 1 - 2 * _TAIL))
@@ -114,8 +118,8 @@ def drift_between(
         rows=n,
         against_rows=m,
         psi=psi,
-        psi_low=max(0.0, float(low)),
-        psi_high=max(0.0, float(high)),
+        psi_low=max(0.0, float(low)) if enough else None,
+        psi_high=max(0.0, float(high)) if enough else None,
         psi_chance=chance,
         ks=ks,
         ks_low=max(0.0, ks - margin),
@@ -138,9 +142,8 @@ def psi_edges(against: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def psi_between(p: NDArray[np.int64], q: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the population stability index of counts, over the last axis, with half a row more in every bin."""
-    bins = p.shape[-1]
-    shares = [(side + _HALF) / (side.sum(axis=-1, keepdims=True) + _HALF * bins) for side in (p, q)]
-    found: NDArray[np.float64] = ((shares[0] - shares[1]) * np.log(shares[0] / shares[1])).sum(axis=-1)
+    ours, theirs = _shares(p), _shares(q)
+    found: NDArray[np.float64] = ((ours - theirs) * np.log(ours / theirs)).sum(axis=-1)
     return found
 
 
@@ -157,6 +160,11 @@ def ks_p_value(distance: float, rows: int, against_rows: int) -> float:
         return 1.0
     terms = (math.exp(-2 * (k * x) ** 2) * (1 if k % 2 else -1) for k in range(1, _TERMS))
     return min(1.0, max(0.0, 2 * sum(terms)))
+
+
+def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = (counts + _HALF) / (counts.sum(axis=-1, keepdims=True) + _HALF * counts.shape[-1])
+    return found
 
 
 def _in_bins(counts: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np.int64]:

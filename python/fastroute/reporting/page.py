@@ -13,6 +13,7 @@ from fastroute.reporting.words import (
     more_groups,
     percent,
     printable,
+    psi_interval,
     short_threshold,
     target_words,
     value_words,
@@ -47,7 +48,8 @@ td { text-align: right; border-bottom: 1px solid var(--grid); padding: 5px 8px; 
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9em; }
 svg { display: block; width: 100%; height: auto; margin: 8px 0; font: 12px system-ui, sans-serif; }
-svg text { fill: var(--soft); } svg .note { fill: var(--mark); font-weight: 600; } svg .name { fill: var(--ink); }
+svg text { fill: var(--soft); } svg .note { fill: var(--mark); font-weight: 600; paint-order: stroke;
+  stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; } svg .name { fill: var(--ink); }
 .axis { stroke: var(--soft); } .grid { stroke: var(--grid); }
 .curve { fill: none; stroke: var(--main); stroke-width: 2.2; stroke-linejoin: round; }
 .bar { fill: var(--fill); } .whisker { stroke: var(--ink); stroke-width: 1.3; opacity: .75; }
@@ -187,7 +189,7 @@ def _group_row(group: Group, name: str, *, drifts: bool) -> list[str]:
     ]
     if drifts and group.drift is not None:
         drift = group.drift
-        row += [f"{drift.psi:.3f} [{drift.psi_low:.3f}, {drift.psi_high:.3f}]", f"{drift.ks:.3f}", drift.verdict]
+        row += [f"{drift.psi:.3f} {psi_interval(drift, '[{:.3f}, {:.3f}]')}", f"{drift.ks:.3f}", drift.verdict]
     return row
 
 

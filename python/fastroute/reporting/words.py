@@ -50,7 +50,7 @@ def target_words(target: Target) -> str:
     """Say what a target asks for."""
     asked = target.asked or 0.0
     return {
-        "threshold": f"threshold {asked!r}",
+        "threshold": "as given",
         "budget": f"budget of {money(asked)}",
         "strong_fraction": f"{asked * 100:.6g}% to the strong model",
         "logged": "as the log was routed",
@@ -60,9 +60,18 @@ def target_words(target: Target) -> str:
 
 def drift_words(drift: Drift) -> tuple[str, str]:
     """Write PSI and KS with their intervals."""
-    psi = f"{drift.psi:.4f} [{drift.psi_low:.4f}, {drift.psi_high:.4f}]"
+    psi = f"{drift.psi:.4f} (too few rows for an interval)"
+    if drift.psi_low is not None and drift.psi_high is not None:
+        psi = f"{drift.psi:.4f} [{drift.psi_low:.4f}, {drift.psi_high:.4f}]"
     p = "p < 0.0001" if drift.ks_p < 1e-4 else f"p = {drift.ks_p:.2g}"
     return psi, f"{drift.ks:.4f} [{drift.ks_low:.4f}, {drift.ks_high:.4f}], {p}"
+
+
+def psi_interval(drift: Drift, form: str) -> str:
+    """Write the interval of PSI into a table, or that there is none."""
+    if drift.psi_low is None or drift.psi_high is None:
+        return "-"
+    return form.format(drift.psi_low, drift.psi_high)
 
 
 def value_words(value: str | None) -> str:
