@@ -63,6 +63,17 @@ def test_values_can_t_drive_the_terminal(run, tmp_path):
     assert b"\x1b" not in out
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_half_a_surrogate_pair(run, tmp_path, options):
+    path = tmp_path / "scored.jsonl"
+    path.write_text('{"score": 0.5, "team": "\\ud800", "model": "\\udc00"}\n')
+    page = tmp_path / "page.html"
+    ended = run("report", path, "--by", "team", "--html", page, *options)
+    assert ended.code == 0
+    assert "\\ud800" in ended.out.decode()
+    assert "\\ud800" in page.read_text()
+
+
 def test_a_page(run, scored, tmp_path):
     page = tmp_path / "page.html"
     page.write_text("old")

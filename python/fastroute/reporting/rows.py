@@ -177,9 +177,11 @@ def label_of(cell: object) -> str | None:
     if cell is None:
         return None
     text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
+    if not text.isascii():
+        text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair can't be written anywhere
     if len(text) <= _LONGEST_LABEL:
         return text
-    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return f"{text[: _LONGEST_LABEL - 10]}… {digest}"
 
 

@@ -55,7 +55,7 @@ def format_of(path: str, given: str | None) -> str:
 
 def source_name(path: str) -> str:
     """Return what messages and reports call a path."""
-    return "stdin" if path == STANDARD else path
+    return "stdin" if path == STANDARD else path.encode(errors="backslashreplace").decode()
 
 
 @contextmanager
