@@ -49,6 +49,7 @@ AT_LOADING = {
     "evaluation": {"errors", "routers", "tables"},
     # evaluation for the prices of answers
     "overhead": {"_core", "errors", "evaluation"},
+    "reporting": {"batch", "errors", "policies"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies"},
     "__main__": {"cli"},
@@ -59,6 +60,7 @@ LATER = {
     "loading": {"encoders", "routers"},
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
+    "reporting": {"evaluation"},  # for the paper's prices
     "exporting": {"fastroute"},  # for its version
     "overhead": {"encoders", "routers"},
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into
@@ -77,6 +79,7 @@ LATER = {
         "leaderboard",
         "loading",
         "overhead",
+        "reporting",
         "routers",
         "tables",
         "training",

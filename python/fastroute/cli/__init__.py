@@ -18,6 +18,7 @@ from fastroute.cli import (
     export_bert,
     inspect,
     leaderboard,
+    report,
     route,
     score,
     train,
@@ -36,6 +37,7 @@ __all__ = ["main"]
 COMMANDS = (
     route,
     score,
+    report,
     train,
     eval_command,
     calibrate,

@@ -1,0 +1,153 @@
+"""``fastroute report``: options, tables, JSON, the page, exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def scored(tmp_path):
+    path = tmp_path / "scored.csv"
+    rows = [f"{n / 10},{'large' if n >= 4 else 'small'},{'ab'[n % 2]},2026-11-0{1 + n // 6}" for n in range(1, 10)]
+    path.write_text("score,model,team,time\n" + "".join(f"{row}\n" for row in rows))
+    return path
+
+
+def test_tables(run, scored):
+    ended = run("report", scored, "--strong-price", "1000", "--weak-price", "100", "--budget", "4.5")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.decode().splitlines()
+    assert lines[0] == f"{scored}: 9 rows, scores 0.1 to 0.9, mean 0.5"
+    assert lines[1] == "strong alone $9.00, weak alone $0.90  (per 1,000 answers $1,000 and $100.00)"
+    assert lines[3].split() == ["threshold", "to", "strong", "95%", "interval", "cost", "saved"]
+    assert lines[4].startswith("budget of $4.50")
+    assert lines[4].endswith("44.4%  18.9% to 73.3%  $4.50  $4.50  50.0%")
+    assert lines[5].startswith("as the log was routed  0.4000000059604645      66.7%")
+    assert lines[7].split() == ["threshold", "to", "strong", "cost", "saved"]
+    assert lines[8].split() == ["0.0999994", "100.0%", "$9.00", "$0.00"]
+    assert lines[-1].split() == ["0.900001", "0.0%", "$0.90", "$8.10"]
+
+
+def test_json(run, scored, tmp_path):
+    ended = run("report", scored, "--json", "--by", "team", "--against", scored, "--strong-fraction", "0.3")
+    assert ended.code == 0
+    found = json.loads(ended.out)
+    assert [target["kind"] for target in found["targets"]] == ["strong_fraction", "logged"]
+    assert found["calibration"]["drift"]["psi"] == 0
+    assert [group["value"] for group in found["grouping"]["groups"]] == ["b", "a"]
+    assert found["routed"]["strong"] == "large"
+
+
+def test_groups_and_drift(run, scored, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("score\n" + "0.95\n" * 40)
+    ended = run("report", scored, "--by-day", "time", "--top", "1", "--against", other, "--threshold", "0.5")
+    lines = ended.out.decode().splitlines()
+    drift = next(at for at, line in enumerate(lines) if line.startswith("against "))
+    assert lines[drift] == f"against {other}: 40 rows, mean 0.95"
+    assert lines[drift + 1].endswith("; drift: large")
+    assert lines[drift + 2].startswith("  KS  1.0000 [")
+    table = lines[drift + 4 :]
+    assert table[0] == "by day of time, at threshold 0.5"
+    assert table[2].split()[:4] == ["2026-11-01", "5", "0.3000", "20.0%"]
+    assert table[3].split()[:5] == ["1", "other", "day", "4", "0.7500"]
+
+
+def test_values_can_t_drive_the_terminal(run, tmp_path):
+    path = tmp_path / "scored.jsonl"
+    path.write_text(json.dumps({"score": 0.5, "team": "\x1b[2J\r\n", "model": "\x07"}) + "\n")
+    out = run("report", path, "--by", "team").out
+    assert b"\\x1b[2J\\r\\n" in out
+    assert b"\x1b" not in out
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_half_a_surrogate_pair(run, tmp_path, options):
+    path = tmp_path / "scored.jsonl"
+    path.write_text('{"score": 0.5, "team": "\\ud800", "model": "\\udc00"}\n')
+    page = tmp_path / "page.html"
+    ended = run("report", path, "--by", "team", "--html", page, *options)
+    assert ended.code == 0
+    assert "\\ud800" in ended.out.decode()
+    assert "\\ud800" in page.read_text()
+
+
+def test_a_page(run, scored, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("old")
+    ended = run("report", scored, "--html", page)
+    assert ended.code == 0
+    assert ended.out.startswith(str(scored).encode())
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    ended = run("report", scored, "--html", tmp_path / "none" / "page.html")
+    assert ended.code == 1
+    assert "does not exist; create it first" in ended.err
+
+
+def test_a_failed_run_leaves_the_old_page(run, tmp_path):
+    scored, page = tmp_path / "scored.csv", tmp_path / "page.html"
+    scored.write_text("score\n0.5\nx\n")
+    page.write_text("old")
+    ended = run("report", scored, "--html", page)
+    assert ended.code == 1
+    assert ended.err == (
+        f"fastroute: error: {scored}: row 2 (line 3): column 'score': expected a number from 0 to 1, found 'x'\n"
+    )
+    assert page.read_text() == "old"
+
+
+def test_skipped_rows_are_named(run, tmp_path):
+    scored = tmp_path / "scored.csv"
+    scored.write_text("score\n" + "x\n" * 12 + "0.5\n")
+    ended = run("report", scored, "--on-error", "skip")
+    assert ended.code == 1
+    assert ended.out.decode().startswith(f"{scored}: 1 row, 12 left out, scores 0.5 to 0.5")
+    lines = ended.err.splitlines()
+    assert lines[0].startswith(f"fastroute: skipped {scored}: row 1 (line 2): column 'score'")
+    assert lines[10:] == ["fastroute: skipped 2 more rows"]
+
+
+def test_a_budget_that_nothing_keeps(run, scored):
+    ended = run("report", scored, "--budget", "0.0000001")
+    assert ended.code == 1
+    assert ended.err == ("fastroute: budget: no threshold keeps it; the cheapest cut costs $0.000776, 0.0% strong\n")
+    assert b"budget of $1.00e-07" in ended.out
+
+
+def test_from_a_pipe(run):
+    ended = run("report", "-", "--format", "jsonl", "--by", "t", stdin=b'{"score": 0.5, "t": 1}\n' * 3)
+    assert ended.code == 0
+    assert ended.out.startswith(b"stdin: 3 rows")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--strong-price", "1"], "--strong-price and --weak-price: found one of them, allowed: both or none"),
+        (["--strong", "a"], "--strong: goes with --prices"),
+        (["--input-tokens", "5"], "--input-tokens: goes with --prices"),
+        (["--strong-price", "1", "--weak-price", "2"], "strong_price: found 1, below weak_price, 2"),
+        (["--prices", "p.txt"], "p.txt: the format can't be told by its name; allowed: .json or .csv"),
+        (["--prices", "p.csv", "--weak-price", "2"], "--prices: not with --strong-price and --weak-price"),
+        (["--top", "101"], "top: found 101, allowed: 1 to 100"),
+        (["--weak-price", "-1"], "argument --weak-price: '-1' is not a number, 0 or more"),
+        (["--budget", "nan"], "argument --budget: 'nan' is not a number, 0 or more"),
+        (["--threshold", "2"], "argument --threshold: '2' is not a number from 0 to 1"),
+        (["--by", "a", "--by-day", "b"], "argument --by-day: not allowed with argument --by"),
+    ],
+)
+def test_wrong_usage(run, scored, options, message):
+    ended = run("report", scored, *options)
+    assert (ended.code, ended.out) == (2, b"")
+    assert message in ended.err
+
+
+def test_prices_from_a_table(run, scored, tmp_path):
+    table = tmp_path / "prices.csv"
+    table.write_text("model,input_per_million,output_per_million\nlarge,10,30\nsmall,0.24,0.24\n")
+    ended = run("report", scored, "--prices", table, "--json")
+    assert ended.code == 0
+    prices = json.loads(ended.out)["prices"]
+    assert prices == pytest.approx({"strong": 8.87, "weak": 0.08616})
