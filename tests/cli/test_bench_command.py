@@ -55,7 +55,7 @@ def test_the_table_has_every_built_in_router_and_the_paper(capsys):
     assert ["BERT", "3.19", "0.036%", "3.70%", "69.62"] in lines
     assert ["SW", "ranking", "39.26", "0.44%", "45.55%", "2.90"] in lines
     assert "at $0.04 per core-hour, an assumption" in out
-    assert "not measured: bert: not built in" in out
+    assert "not measured: causal_llm: not built in" in out
     assert not re.search(r"\de[-+]\d", out.replace("$8.62e-05", ""))  # shares are written out
 
 
