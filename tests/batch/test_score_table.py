@@ -21,7 +21,9 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 PROMPTS = ["prove that", "", "the sum is √2" * 9, "日本語 🎉", "a" * 5000]
-KINDS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+VIEWS = [pa.string_view()] if hasattr(pa, "string_view") else []  # from pyarrow 16
+PLAIN = [pa.string(), pa.large_string(), *VIEWS]
+KINDS = [*PLAIN, pa.dictionary(pa.int8(), pa.string())]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_pyarrow(native: Any, kind: pa.DataType) -> None:
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_chunks_and_slices(native: Any, data: Any) -> None:
-    kind = data.draw(st.sampled_from(KINDS[:3]))
+    kind = data.draw(st.sampled_from(PLAIN))
     parts = data.draw(st.lists(st.lists(st.text(max_size=30), max_size=9), max_size=5))
     chunked = pa.chunked_array([column_of(part, kind) for part in parts], kind)
     start = data.draw(st.integers(0, 20))
@@ -81,7 +83,7 @@ def test_more_rows_than_are_scored_at_once(native: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr("fastroute.batch.frames._ROWS", 100)
     monkeypatch.setattr("fastroute.batch.frames._MODEL_ROWS", 130)
     prompts = [f"prove that {i} is the sum" for i in range(1050)]
-    for kind in KINDS[:3] + [pa.dictionary(pa.int32(), pa.string())]:
+    for kind in [*PLAIN, pa.dictionary(pa.int32(), pa.string())]:
         table = pa.table({"prompt": pa.chunked_array([column_of(prompts[:321], kind), column_of(prompts[321:], kind)])})
         check(fastroute.score_table(table, native), native, prompts)
     bad = pa.table({"prompt": pa.chunked_array([pa.array(prompts), pa.array([*prompts[:777], None])])})
@@ -184,7 +186,7 @@ BAD_CELLS = [
     (pa.table({"prompt": pa.array([1, 2]).dictionary_encode()}), "expected strings, found dictionary<values=int64"),
     (pa.table({"prompt": pa.nulls(2)}), "expected strings, found null"),
     (pl.DataFrame({"prompt": ["a", None]}), "row 1: expected a string, found null"),
-    (pl.DataFrame({"prompt": [1.5]}), "expected strings, found double"),
+    (pl.DataFrame({"prompt": [1.5]}), "row 0: expected a string, found float"),
     (pd.DataFrame({"prompt": ["a", None]}), "row 1: expected a string, found null"),
     (
         pd.DataFrame({"prompt": pd.Series(["a", "b", float("nan")], dtype=object)}),
@@ -195,7 +197,7 @@ BAD_CELLS = [
     (pd.DataFrame({"prompt": pd.Series(["a", {}], dtype=object)}), "row 1: expected a string, found dict"),
     (pd.DataFrame({"prompt": pd.Series(["a", pd.NA, 3], dtype=object)}), "row 1: expected a string, found NAType"),
     (pd.DataFrame({"prompt": pd.Series(["a", "\ud800"], dtype=object)}), "row 1: holds half of a surrogate pair"),
-    (pd.DataFrame({"prompt": [1, 2]}), "expected strings, found int64"),
+    (pd.DataFrame({"prompt": [1, 2]}), "row 0: expected a string, found int"),
 ]
 
 
@@ -213,17 +215,18 @@ def lying(kind: pa.DataType, ends: tuple[int, ...]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(ends) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(b"ten bytes.")])
 
 
-@pytest.mark.parametrize("kind", KINDS[:2], ids=str)
+@pytest.mark.parametrize("kind", PLAIN[:2], ids=str)
 def test_buffers_that_lie(native: Any, router: Any, kind: pa.DataType) -> None:
     for ends in [(0, 11, 4), (0, -3, 4), (0, 2**31 - 1, 9)]:
         array = lying(kind, ends)
-        unsound = [array, pa.chunked_array([pa.array(["a"], kind), array]), array.slice(1)]
-        unsound.append(pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), array))
-        for column in unsound:
+        columns = [array, pa.chunked_array([pa.array(["a"], kind), array])]
+        columns.append(pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), array))
+        unsound = [pa.table({"prompt": column}) for column in columns]
+        for table in [*unsound, unsound[0].slice(1), pa.record_batch({"prompt": array})]:
             for each in (native, router):
                 message = r"^table: column 'prompt': not a sound Arrow array, in the rows from 0: offsets: row \d"
                 with pytest.raises(DataError, match=message):
-                    fastroute.score_table(pa.table({"prompt": column}), each)
+                    fastroute.score_table(table, each)
 
 
 def test_dictionaries_that_lie(native: Any) -> None:
@@ -282,10 +285,9 @@ def test_other_arguments(native: Any) -> None:
 def test_no_rows(native: Any) -> None:
     for kind in (*KINDS, pa.null()):
         table = pa.table({"prompt": pa.array([], kind)})
-        for empty in (table, pa.record_batch(table.to_pandas()) if kind == pa.null() else table):
-            scored = fastroute.score_table(empty, native)
-            assert scored.num_rows == 0
-            assert scored.schema.names == ["prompt", "score", "model"]
+        scored = fastroute.score_table(table, native)
+        assert scored.num_rows == 0
+        assert scored.schema.names == ["prompt", "score", "model"]
     assert fastroute.score_table(pl.DataFrame({"prompt": []}), native).height == 0
     assert len(fastroute.score_table(pd.DataFrame({"prompt": pd.Series([], dtype=object)}), native)) == 0
     assert fastroute.score_table(pa.table({"prompt": pa.chunked_array([], pa.string())}), native).num_rows == 0
@@ -294,7 +296,6 @@ def test_no_rows(native: Any) -> None:
 def test_a_router_that_reads_python_strings(router: Any) -> None:
     scored = fastroute.score_table(pa.table({"prompt": PROMPTS}), router)
     assert router.batch_sizes == [5]  # LengthRouter looks at each
-    assert scored["score"].to_pylist() == [min(len(prompt), 100) / 100 for prompt in ()] or len(scored) == 5
     check(scored, router, PROMPTS)
 
 

@@ -21,7 +21,9 @@ from fastroute.encoders import load_encoder
 from fastroute.errors import InvalidArgumentError, InvalidTypeError
 from fastroute.routers import ExpertsRouter, KnnRouter, MatrixFactorizationRouter, SimilarityWeightedRouter
 
-KINDS = {"u": pa.string(), "U": pa.large_string(), "vu": pa.string_view()}
+KINDS = {"u": pa.string(), "U": pa.large_string()}
+if hasattr(pa, "string_view"):  # from pyarrow 16
+    KINDS["vu"] = pa.string_view()
 TEXTS = st.lists(st.none() | st.text(max_size=40) | st.sampled_from(["prove that", "the sum is", ""]), max_size=40)
 
 
@@ -169,12 +171,11 @@ def test_rows_that_are_no_text(routers: list[Any]) -> None:
 def test_utf8_is_what_python_takes(cell: bytes) -> None:
     texts = texts_of(pa.array([cell], pa.binary()).view(pa.string()))
     try:
-        assert texts[0] == cell.decode()
+        expected, bad = [cell.decode()], []
     except UnicodeDecodeError as error:
-        assert texts.bad() == [(0, error.start)]
-    except InvalidArgumentError:
-        with pytest.raises(UnicodeDecodeError):
-            cell.decode()
+        expected, bad = [], [(0, error.start)]
+    assert list(texts.good()) == expected
+    assert texts.bad() == bad
 
 
 def offsets(*values: int, width: str = "i") -> bytes:
