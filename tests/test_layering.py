@@ -38,7 +38,8 @@ AT_LOADING = {
     "encoders": {"_core", "artifact", "builtin", "endpoints", "errors", "onnx"},
     "routers": {"_core", "artifact", "builtin", "encoders", "endpoints", "errors", "onnx", "policies"},
     "loading": {"artifact", "builtin", "errors"},
-    "batch": {"artifact", "errors", "policies"},
+    "scoring": {"errors", "loading"},
+    "batch": {"_core", "artifact", "errors", "policies"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
     "exporting": {"artifact", "errors", "onnx", "policies", "routers"},
@@ -51,13 +52,14 @@ AT_LOADING = {
     "overhead": {"_core", "errors", "evaluation"},
     "reporting": {"batch", "errors", "policies"},
     "cli": {"errors"},
-    "fastroute": {"errors", "info", "loading", "policies"},
+    "fastroute": {"errors", "info", "loading", "policies", "scoring"},
     "__main__": {"cli"},
 }
 # What it may import besides, once a function is called or for its types.
 LATER = {
     "info": {"fastroute"},
     "loading": {"encoders", "routers"},
+    "scoring": {"batch", "policies"},
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
     "reporting": {"evaluation"},  # for the paper's prices

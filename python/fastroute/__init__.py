@@ -15,6 +15,7 @@ from fastroute import errors
 from fastroute.info import Info, info, set_num_threads
 from fastroute.loading import load
 from fastroute.policies import Budget, Decision, QualityFloor, Threshold
+from fastroute.scoring import score_table
 
 __all__ = [
     "Budget",
@@ -26,6 +27,7 @@ __all__ = [
     "errors",
     "info",
     "load",
+    "score_table",
     "set_num_threads",
 ]
 

@@ -79,7 +79,14 @@ std::string_view utf8_of(py::handle str, std::string& storage) {
   return storage;
 }
 
-Prompts::Prompts(py::handle iterable) : items_(tuple_of(iterable)) {
+Prompts::Prompts(py::handle iterable) {
+  arrow_ = arrow_texts_of(iterable);
+  if (arrow_ != nullptr) {
+    arrow_->require_texts("prompts");
+    texts_ = arrow_->texts();
+    return;
+  }
+  items_ = tuple_of(iterable);
   const size_t count = items_.size();
   size_t wide = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -90,16 +97,17 @@ Prompts::Prompts(py::handle iterable) : items_(tuple_of(iterable)) {
     wide += PyUnicode_IS_ASCII(item.ptr()) ? 0 : 1;
   }
   storage_.reserve(wide);  // views point into the strings, which must not move
-  texts_.reserve(count);
+  views_.reserve(count);
   std::string unused;
   for (size_t i = 0; i < count; ++i) {
     const py::handle item = PyTuple_GET_ITEM(items_.ptr(), static_cast<Py_ssize_t>(i));
-    texts_.push_back(utf8_of(item, PyUnicode_IS_ASCII(item.ptr()) ? unused : storage_.emplace_back()));
+    views_.push_back(utf8_of(item, PyUnicode_IS_ASCII(item.ptr()) ? unused : storage_.emplace_back()));
     if (!PyUnicode_IS_ASCII(item.ptr())) {
       storage_.back().shrink_to_fit();  // four bytes a character were set aside
-      texts_.back() = storage_.back();
+      views_.back() = storage_.back();
     }
   }
+  texts_ = views_;
 }
 
 size_t count_of(py::handle object, const char* name, size_t least) {

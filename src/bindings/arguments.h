@@ -6,10 +6,13 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "bindings/arrow_texts.h"
 #include "runtime/thread_pool.h"
 #include "text/wordpiece.h"
 
@@ -24,17 +27,20 @@ std::string type_name(py::handle object);
 // surrogates, which UTF-8 can't hold, become U+FFFD.
 std::string_view utf8_of(py::handle str, std::string& storage);
 
-// A batch of prompts: any iterable of str, held so that its texts stay valid while the GIL is released.
+// A batch of prompts, held so that its texts stay valid while the GIL is released: any iterable of str, or ArrowTexts,
+// whose buffers are read in place.
 class Prompts {
  public:
   explicit Prompts(py::handle iterable);
 
-  const std::vector<std::string_view>& texts() const noexcept { return texts_; }
+  std::span<const std::string_view> texts() const noexcept { return texts_; }
 
  private:
+  std::shared_ptr<const ArrowTexts> arrow_;
   py::tuple items_;
   std::vector<std::string> storage_;
-  std::vector<std::string_view> texts_;
+  std::vector<std::string_view> views_;
+  std::span<const std::string_view> texts_;  // views_, or those of arrow_
 };
 
 // Runs body(begin, end) over slices of the prompts without the GIL; between slices a pending Ctrl-C is raised.
@@ -42,7 +48,7 @@ template <class Body>
 void for_slices(const Prompts& prompts, const Body& body) {
   constexpr size_t kBytesPerSlice = 4 << 20;  // some 20 ms
   constexpr size_t kPromptsPerSlice = 1 << 16;
-  const auto& texts = prompts.texts();
+  const auto texts = prompts.texts();
   for (size_t begin = 0; begin < texts.size();) {
     size_t end = begin;
     for (size_t bytes = 0; end < texts.size() && end - begin < kPromptsPerSlice && bytes < kBytesPerSlice; ++end) {

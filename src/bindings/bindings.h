@@ -5,6 +5,7 @@
 
 namespace fastroute::bindings {
 
+void bind_arrow(pybind11::module_& module);
 void bind_encoder(pybind11::module_& module);
 void bind_experts(pybind11::module_& module);
 void bind_nearest_gains(pybind11::module_& module);

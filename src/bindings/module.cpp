@@ -39,6 +39,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("simd_level", [] { return std::string(fastroute::name_of(fastroute::active_kernels().level)); });
   module.def("num_threads", &fastroute::num_threads);
   module.def("set_num_threads", &set_num_threads, py::arg("count"));
+  fastroute::bindings::bind_arrow(module);
   fastroute::bindings::bind_encoder(module);
   fastroute::bindings::bind_routing(module);
   fastroute::bindings::bind_experts(module);

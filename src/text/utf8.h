@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace fastroute::text {
@@ -32,6 +34,26 @@ inline Utf8Character decode_utf8(std::string_view s) noexcept {
     if (c >= 0x10000 && c <= 0x10FFFF) return {c, 4};
   }
   return {kReplacement, 1};
+}
+
+// Bytes before the first that doesn't begin a well-formed character: the text's size where all do.
+inline size_t well_formed_bytes(std::string_view s) noexcept {
+  constexpr uint64_t kHighBits = 0x8080808080808080;
+  size_t i = 0;
+  while (i < s.size()) {
+    uint64_t eight = 0;
+    if (s.size() - i >= sizeof(eight)) {
+      std::memcpy(&eight, s.data() + i, sizeof(eight));
+      if ((eight & kHighBits) == 0) {
+        i += sizeof(eight);
+        continue;
+      }
+    }
+    const auto c = decode_utf8(s.substr(i));
+    if (c.code_point == kReplacement && c.length == 1) break;  // U+FFFD itself has three bytes
+    i += c.length;
+  }
+  return i;
 }
 
 // Writes a code point other than a surrogate; returns the number of bytes, at most 4.

@@ -75,6 +75,19 @@ def test_equal_prompts_have_equal_scores(router: Router, same: Same) -> None:
     assert same(scores, np.tile(scores[0], (50, 1)))
 
 
+def test_a_table_scores_as_its_prompts(router: Router, same: Same) -> None:
+    """In place or not, by what the router says that it reads."""
+    pa = pytest.importorskip("pyarrow")
+    prompts = [prompt for prompt in PROMPTS if "\ud800" not in prompt]  # UTF-8 has no half of a surrogate pair
+    for kind in (pa.string(), pa.large_string()):
+        table = pa.table({"prompt": pa.array(prompts, kind)})
+        scored = fastroute.score_table(table, router)
+        assert same(scored["score"].to_numpy(), router.score(prompts))
+    native = {"experts", "knn", "mf", "sw_ranking"}
+    static = isinstance(router.encoder, fastroute.encoders.StaticEncoder)
+    assert router.reads_arrow == (router.kind in native and static)  # type: ignore[attr-defined]
+
+
 def test_scores_are_the_callers_own(router: Router) -> None:
     scores = router.score(PROMPTS)
     kept = scores.copy()

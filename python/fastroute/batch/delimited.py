@@ -12,10 +12,12 @@ from fastroute.batch.rows import MAX_ROW_BYTES, AddedColumns, Batch, PendingRows
 from fastroute.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from fastroute.batch.scoring import Choices
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -150,9 +152,9 @@ class DelimitedWriter:
         self._newline = b"\r\n" if header.endswith(b"\r\n") else b"\n"
         sink.write(self._extended(header, self._tail(added.score, added.model)))
 
-    def write(self, batch: Batch[list[bytes]], scores: NDArray[np.float32], models: Sequence[str]) -> None:
+    def write(self, batch: Batch[list[bytes]], scores: NDArray[np.float32], models: Choices) -> None:
         """Write the records of `batch`."""
-        fields = {model: self._tail(model) for model in set(models)}
+        fields = {model: self._tail(model) for model in models.names}
         start = self._delimiter.encode()
         self._sink.writelines(
             self._extended(raw, start + score_text(score).encode() + fields[model])

@@ -10,10 +10,12 @@ from fastroute.batch.lines import Lines, too_long
 from fastroute.batch.rows import AddedColumns, Batch, PendingRows, RawCopier, name_columns, score_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from fastroute.batch.scoring import Choices
 
 _JSON_WHITESPACE = b" \t\r\n"
 _TYPE_NAMES = {
@@ -111,9 +113,9 @@ class JsonLinesWriter:
         self._before_score = f", {json.dumps(added.score)}: ".encode()
         self._before_model = f", {json.dumps(added.model)}: ".encode()
 
-    def write(self, batch: Batch[list[bytes]], scores: NDArray[np.float32], models: Sequence[str]) -> None:
+    def write(self, batch: Batch[list[bytes]], scores: NDArray[np.float32], models: Choices) -> None:
         """Write the rows of `batch`, each ended by a newline."""
-        quoted = {model: json.dumps(model).encode() for model in set(models)}
+        quoted = {model: json.dumps(model).encode() for model in models.names}
         self._sink.writelines(
             self._scored(raw, score_text(score).encode(), quoted[model])
             for raw, score, model in zip(batch.payload, scores, models, strict=True)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
+from fastroute.batch.arrow import TextColumn, is_dictionary, is_text, models_of, reason_of
 from fastroute.batch.rows import (
     MAX_BATCH_BYTES,
     MAX_BATCH_ROWS,
@@ -21,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
 
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from fastroute.batch.scoring import Choices
 
 # A row group is written when the input's ends, or at this size: row groups may be larger than memory.
 MAX_GROUP_BYTES = 64 << 20
@@ -127,7 +131,7 @@ class ParquetReader:
         if names.count(self._column) > 1:
             raise DataError(f"{self._name}: {names.count(self._column)} columns are named {self._column!r}")
         found = self._schema.field(self._column).type
-        if not _is_text(self._arrow, found):
+        if not is_text(found):
             raise DataError(f"{self._name}: column {self._column!r}: expected strings, found {found}")
 
     def _batch_rows(self, group: int) -> int:
@@ -137,31 +141,24 @@ class ParquetReader:
         return int(max(1, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // row_bytes)))
 
     def _batch(self, rows: pa.RecordBatch, first_row: int, *, ends_group: bool) -> Batch[ArrowRows]:
-        cells = self._cells(rows.column(self._column))
+        column = rows.column(self._column)
+        if is_dictionary(column.type) and len(column.dictionary) > len(column):
+            column = column.dictionary_decode()  # rather than read more values than there are rows
+        # Readers and writers of Parquet do not check that strings are UTF-8.
+        texts = TextColumn(column, self._name).texts(0, len(column))
+        found = texts.bad()
         bad = tuple(
-            BadRow(self._name, row, None, f"column {self._column!r}: {_reason(cell)}")
-            for row, cell in enumerate(cells, start=first_row)
-            if not isinstance(cell, str)
+            BadRow(self._name, first_row + row, None, f"column {self._column!r}: {reason_of(byte)}")
+            for row, byte in found
         )
-        prompts = [cell for cell in cells if isinstance(cell, str)]
-        # Slices, since Arrow's filter does not know every type.
-        runs = (
-            [rows.slice(start, end - start) for start, end in _runs([isinstance(cell, str) for cell in cells])]
-            if bad
-            else [rows]
-        )
+        runs = [rows]
+        if bad:  # slices, since Arrow's filter does not know every type
+            good = np.ones(rows.num_rows, np.bool_)
+            good[[row for row, _ in found]] = False
+            runs = [rows.slice(start, end - start) for start, end in _runs(good.tolist())]
+            texts = texts.good()
         table = self._arrow.Table.from_batches(runs, rows.schema)
-        return Batch(prompts, ArrowRows(table, ends_group), bad, first_row + rows.num_rows - 1)
-
-    def _cells(self, column: Any) -> list[str | UnicodeDecodeError | None]:
-        if self._arrow.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        try:
-            cells: list[str | UnicodeDecodeError | None] = column.to_pylist()
-        except UnicodeDecodeError:
-            # Readers and writers of Parquet do not check that strings are UTF-8.
-            cells = [_decoded(cell) for cell in column.cast(self._arrow.large_binary()).to_pylist()]
-        return cells
+        return Batch(texts, ArrowRows(table, ends_group), bad, first_row + rows.num_rows - 1)
 
 
 class _GroupWriter:
@@ -225,13 +222,13 @@ class ParquetWriter(_GroupWriter):
             compression = compression | {added.score: codec, added.model: codec}
         super().__init__(sink, self._schema, compression)
 
-    def write(self, batch: Batch[ArrowRows], scores: NDArray[np.float32], models: Sequence[str]) -> None:
+    def write(self, batch: Batch[ArrowRows], scores: NDArray[np.float32], models: Choices) -> None:
         """Write the rows of `batch`, at the latest when their row group ends."""
         rows = batch.payload.table
         columns = [
             *rows.columns,
             self._arrow.array(scores, self._arrow.float32()),
-            self._arrow.array(models, self._arrow.string()),
+            models_of(models),
         ]
         scored = self._arrow.Table.from_arrays(columns, schema=self._schema)
         self.add(scored, ends_group=batch.payload.ends_group)
@@ -290,14 +287,6 @@ def import_pyarrow() -> ModuleType:
     return pa  # type: ignore[no-any-return]
 
 
-def _is_text(arrow: ModuleType, kind: Any) -> bool:
-    if arrow.types.is_dictionary(kind):
-        kind = kind.value_type
-    # string_view came with pyarrow 16
-    is_view = getattr(arrow.types, "is_string_view", lambda _: False)
-    return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind) or is_view(kind))
-
-
 def _runs(wanted: Sequence[bool]) -> Iterator[tuple[int, int]]:
     """Yield start and end of each run of true values."""
     for is_wanted, run in groupby(range(len(wanted)), key=wanted.__getitem__):
@@ -319,19 +308,6 @@ def _codecs(metadata: Any) -> str | dict[str, str]:
 
 def _codec(name: str) -> str:
     return "none" if name == "UNCOMPRESSED" else name.lower()
-
-
-def _decoded(cell: bytes | None) -> str | UnicodeDecodeError | None:
-    try:
-        return cell if cell is None else cell.decode()
-    except UnicodeDecodeError as error:
-        return error
-
-
-def _reason(cell: UnicodeDecodeError | None) -> str:
-    if cell is None:
-        return "expected a string, found null"
-    return f"invalid UTF-8 at byte {cell.start + 1}"
 
 
 def _first_line(error: BaseException) -> str:

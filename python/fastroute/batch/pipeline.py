@@ -11,8 +11,9 @@ import numpy as np
 
 from fastroute.batch.endpoints import check_endpoints, open_source, open_target
 from fastroute.batch.formats import open_reader, resolve_format
-from fastroute.batch.rows import AddedColumns, BadRow, Batch, Reader, Writer
-from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
+from fastroute.batch.rows import AddedColumns, BadRow, Batch, Reader, Texts, Writer
+from fastroute.batch.scoring import Choices, Scorer, score_texts
+from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.policies import Threshold
 
 if TYPE_CHECKING:
@@ -22,29 +23,6 @@ if TYPE_CHECKING:
 
 OnError = Literal["fail", "skip"]
 MAX_NAMED_ROWS = 10
-
-
-class Scorer(Protocol):
-    """What scoring a file asks of a router."""
-
-    @property
-    def strong(self) -> str:
-        """Name of the model for scores from the threshold up."""
-        ...
-
-    @property
-    def weak(self) -> str:
-        """Name of the model for scores below it."""
-        ...
-
-    @property
-    def threshold(self) -> float:
-        """Threshold to use where none is given."""
-        ...
-
-    def score(self, prompts: list[str], /) -> NDArray[np.float32]:
-        """Return one score in [0, 1] per prompt."""
-        ...
 
 
 class Progress(Protocol):
@@ -184,20 +162,12 @@ class _Tally:
     fallbacks: int = 0
     first_skipped: list[BadRow] = field(default_factory=list)
 
-    def score(self, prompts: list[str]) -> tuple[NDArray[np.float32], list[str]]:
+    def score(self, prompts: Texts) -> tuple[NDArray[np.float32], Choices]:
         before = self._fallbacks_so_far()
-        scores = np.asarray(self.router.score(prompts), dtype=np.float32)
+        scores, models = score_texts(self.router, prompts, self.policy)
         self.fallbacks += self._fallbacks_so_far() - before
-        finite = np.isfinite(scores).all()
-        if scores.shape != (len(prompts),) or not finite:
-            raise FastrouteError(
-                f"router {type(self.router).__name__}: expected {len(prompts)} finite scores, "
-                f"found an array of shape {scores.shape}{'' if finite else ' with NaN or Inf'}"
-            )
-        strong, weak = self.router.strong, self.router.weak
-        models = [strong if self.policy.wants_strong(score) else weak for score in scores.tolist()]
-        self.rows += len(models)
-        self.strong_rows += models.count(self.router.strong)
+        self.rows += len(scores)
+        self.strong_rows += int(np.count_nonzero(models.wants_strong))
         return scores, models
 
     def _fallbacks_so_far(self) -> int:
@@ -240,5 +210,5 @@ def _score_batch(batch: Batch[Any], writer: Writer[Any], tally: _Tally, on_error
     if batch.bad and on_error == "fail":
         raise DataError(str(batch.bad[0]))
     tally.skip(batch.bad)
-    scores, models = tally.score(batch.prompts) if batch.prompts else (np.empty(0, np.float32), [])
+    scores, models = tally.score(batch.prompts)
     writer.write(batch, scores, models)

@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fastroute.batch.scoring import Choices
+
 MAX_BATCH_ROWS = 4096
 MAX_BATCH_BYTES = 4 << 20
 # A longer row is a bad row: one missing newline or quote would else pull the whole file into memory.
 MAX_ROW_BYTES = 64 << 20
 
 PayloadT = TypeVar("PayloadT")
+
+
+class Texts(Protocol):
+    """A list of str, or texts in Arrow's buffers, which iterating turns into str."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Batch(Generic[PayloadT]):
 
     Attributes
     ----------
-    prompts : list of str
+    prompts : Texts
         Prompts of the rows that can be scored, in the order of the input.
     payload
         The same rows as the writer of this format wants them.
@@ -68,7 +78,7 @@ class Batch(Generic[PayloadT]):
         How much of the input has been read, in the reader's unit.
     """
 
-    prompts: list[str]
+    prompts: Texts
     payload: PayloadT
     bad: tuple[BadRow, ...]
     position: int
@@ -108,7 +118,7 @@ class NoColumns(AddedColumns):
 class Writer(Protocol[PayloadT]):
     """Writes scored batches of one format."""
 
-    def write(self, batch: Batch[PayloadT], scores: NDArray[np.float32], models: Sequence[str]) -> None:
+    def write(self, batch: Batch[PayloadT], scores: NDArray[np.float32], models: Choices) -> None:
         """Write the rows of `batch`, each with its score and model."""
         ...
 

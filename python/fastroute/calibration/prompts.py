@@ -50,5 +50,5 @@ def read_prompts(
         for batch in reader.batches():
             if batch.bad:
                 raise DataError(str(batch.bad[0]))
-            if batch.prompts:
-                yield batch.prompts
+            if len(batch.prompts):
+                yield list(batch.prompts)

@@ -101,6 +101,11 @@ class BaseRouter(ABC):
         """The encoder; None for a router that was trained on embeddings alone."""
         return self._encoder
 
+    @property
+    def reads_arrow(self) -> bool:
+        """Whether batches take the strings of Arrow tables in place; else each becomes a Python string first."""
+        return False
+
     @overload
     def score(self, prompts: str) -> float: ...
     @overload

@@ -45,6 +45,11 @@ class EmbeddingRouter(BaseRouter):
         self._ready()
         return self.models_
 
+    @property
+    def reads_arrow(self) -> bool:
+        """Whether batches take the strings of Arrow tables in place: with a static encoder."""
+        return isinstance(self._encoder, StaticEncoder)
+
     @overload
     def score(self, prompts: str) -> float: ...
     @overload

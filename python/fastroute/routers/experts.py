@@ -310,6 +310,11 @@ class ExpertsRouter(BaseRouter):
         keys: NDArray[np.uint64] = self._gold_keys.copy()
         return keys
 
+    @property
+    def reads_arrow(self) -> bool:
+        """Whether batches take the strings of Arrow tables in place: with a static encoder."""
+        return self._reads_text
+
     @overload
     def score(self, prompts: str) -> float: ...
     @overload
