@@ -1,7 +1,7 @@
 """How costs grow with battles, models, tokens and threads, against what this machine can do at best.
 
 ``python benchmarks/scaling.py -o benchmarks/results/scaling.json [--quick]``, from the checkout, in an environment
-that has fastroute (``pip install '.[bench]'``). With 10 million battles it takes minutes and 10 GB of memory;
+that has fastroute (``pip install '.[bench]'``). With 10 million battles it takes two minutes and 9 GB of memory;
 ``--quick`` takes seconds, measures small sizes and shows that it works. `benchmarks/scaling_plots.py` draws the result.
 """
 

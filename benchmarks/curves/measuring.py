@@ -34,7 +34,7 @@ class Clock:
 
     def __init__(self, *, quick: bool) -> None:
         self.quick = quick
-        self._repetitions, self._budget = (5, 0.1) if quick else (21, 1.5)
+        self._repetitions, self._budget = (5, 0.1) if quick else (101, 1.5)
 
     def time(self, call: Callable[[], Any], x: float, *, share: int = 1, limit: float | None = None) -> Point:
         """Time a call.
