@@ -1,4 +1,4 @@
-"""The tables of speed in README.md and docs/benchmarks.md: ``python benchmarks/readme_tables.py [RESULTS.json]``.
+"""The tables of speed in README.md and docs/benchmarks.md: ``python -m benchmarks.readme_tables [RESULTS.json]``.
 
 Made of a file that ``pytest benchmarks --results FILE`` wrote, between the markers ``<!-- NAME -->`` and
 ``<!-- /NAME -->``. A test holds the files and the results of `REPORTED` together.

@@ -64,4 +64,5 @@ def test_a_loaded_router(name: str, compiled: dict[str, str], figure: Callable[.
     )
     expected = fastroute.load(name).score(prompts).tolist()
     assert all(probe["scores"] == expected for probe in probes)
-    assert medians["score"] < 8  # scoring keeps nothing
+    # Scoring keeps nothing, but for ONNX Runtime's buffers of activations.
+    assert medians["score"] < (64 if name == "bert" else 8)

@@ -25,7 +25,7 @@ def read() -> dict[str, Any]:
 @pytest.mark.parametrize("file", BLOCKS)
 def test_tables_are_those_of_the_results(read: dict[str, Any], file: str) -> None:
     text = (CHECKOUT / file).read_text(encoding="utf-8")
-    assert rewritten(text, file, Results(read)) == text, "run python benchmarks/readme_tables.py"
+    assert rewritten(text, file, Results(read)) == text, "run python -m benchmarks.readme_tables"
 
 
 @pytest.mark.parametrize("file", BLOCKS)
