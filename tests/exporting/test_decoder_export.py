@@ -19,6 +19,8 @@ from fastroute.onnx.graph import check_graph
 from fastroute.onnx.session import GraphSession
 from fastroute.routers import CausalLlmRouter
 
+pytestmark = pytest.mark.torch
+
 torch = pytest.importorskip("torch", reason="exporting needs the extra [train-llm]")
 transformers = pytest.importorskip("transformers", reason="exporting needs the extra [train-llm]")
 pytest.importorskip("onnxscript", reason="exporting needs the extra [train-llm]")
@@ -239,6 +241,7 @@ def test_what_is_no_decoder(tmp_path: Path) -> None:
 
 def write_gguf(path: Path) -> None:
     """A random llama of 300 byte-level tokens, as llama.cpp writes it."""
+    pytest.importorskip("accelerate", reason="reading .gguf files needs the extra [train-llm]")
     gguf = pytest.importorskip("gguf", reason="reading .gguf files needs the extra [train-llm]")
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]

@@ -9,18 +9,17 @@ import hashlib
 import io
 import re
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastroute.errors import DataError, MissingDependencyError
-from fastroute.exporting.packages import needed
+from fastroute.exporting.packages import needed, quiet_transformers
 from fastroute.onnx import TOKENIZER_FILE
 from fastroute.onnx.folder import longest_sequence, read_file, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     import torch
 
@@ -180,7 +179,7 @@ def _tokenizer(sources: Sources) -> tuple[bytes, Any]:
     if not any(sources.has(name) for name in (TOKENIZER_FILE, *_VOCABULARIES)):
         names = ", ".join((TOKENIZER_FILE, *_VOCABULARIES))
         raise DataError(f"{sources.folder}: has no tokenizer; one of {names} is needed")
-    with tempfile.TemporaryDirectory(prefix="fastroute-") as folder, _quiet(transformers):
+    with tempfile.TemporaryDirectory(prefix="fastroute-") as folder, quiet_transformers(transformers):
         for name in (_CONFIG, *_TOKENIZER_FILES):
             if sources.has(name):
                 (Path(folder) / name).write_bytes(sources.read(name))
@@ -214,7 +213,7 @@ def _model(sources: Sources, config: dict[str, Any]) -> torch.nn.Module:
     path, kind = sources.folder / _CONFIG, config.get("model_type")
     if kind not in transformers.CONFIG_MAPPING:
         raise DataError(f"{path}: model_type is {kind!r:.60}, which the installed transformers does not know")
-    with _quiet(transformers):
+    with quiet_transformers(transformers):
         state = _weights(torch, sources)
         settings = {name: value for name, value in config.items() if name[:1] != "_" and name not in _NOT_READ}
         try:
@@ -266,14 +265,3 @@ def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _norm(found: re.Match[str]) -> str:
     return "LayerNorm.weight" if found[1] == "gamma" else "LayerNorm.bias"
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    logs = transformers.utils.logging
-    before = logs.get_verbosity()
-    logs.set_verbosity(logs.CRITICAL)
-    try:
-        yield
-    finally:
-        logs.set_verbosity(before)

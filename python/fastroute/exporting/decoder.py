@@ -237,6 +237,7 @@ def _imported(source: Path) -> tuple[Any, Any]:
         import transformers
 
         if source.suffix == ".gguf":
+            import accelerate  # noqa: F401
             import gguf  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(f"exporting needs {error.name}: pip install 'fastroute[train-llm]'") from error

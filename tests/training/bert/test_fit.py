@@ -254,6 +254,10 @@ def test_what_the_head_lacks_is_said_before_the_passes(
         fine_tune_experts(checkpoint_folder, **given | {"weak": "large"})
     with pytest.raises(DataError, match="none of its domains has a pattern that matches a task"):
         fine_tune_experts(checkpoint_folder, **given, plan="open-data")
+    with pytest.raises(InvalidArgumentError, match="clusters: found 9, allowed: at most 3 for 60 prompts"):
+        fine_tune_experts(checkpoint_folder, **given, clusters=9)
+    with pytest.raises(InvalidArgumentError, match="clusters: not allowed beside a plan"):
+        fine_tune_experts(checkpoint_folder, **given, clusters=2, plan="open-data")
     with pytest.raises(DataError, match="no such plan"):
         fine_tune_experts(checkpoint_folder, **given, plan="nowhere.json")
 

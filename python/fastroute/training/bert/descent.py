@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
+from fastroute.exporting.packages import needed
 from fastroute.onnx.batching import padded
-from fastroute.training.bert.network import import_torch, loss_of, outputs_of
+from fastroute.training.bert.network import loss_of, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +144,7 @@ def descend(
     DataError
         The loss is not finite any more, or the checkpoint is none of this run.
     """
-    torch = import_torch()
+    torch = needed("torch")
     torch.set_num_threads(settings.threads)
     plan = _plan(samples, tokens, among, settings)
     optimizer = torch.optim.AdamW(
@@ -186,7 +187,7 @@ def mean_loss(
     pad: int,
 ) -> float:
     """Mean loss of samples, without dropout."""
-    torch = import_torch()
+    torch = needed("torch")
     network.eval()
     total = count = 0.0
     order = sorted(among.tolist(), key=lambda i: len(tokens[i]))
@@ -209,7 +210,7 @@ def _step(
     objective: str,
     pad: int,
 ) -> float:
-    torch = import_torch()
+    torch = needed("torch")
     loss, weight = loss_of(outputs_of(network, *_tensors(tokens, batch, pad)), samples, batch, objective=objective)
     loss = loss / weight
     optimizer.zero_grad(set_to_none=False)
@@ -220,7 +221,7 @@ def _step(
 
 
 def _tensors(tokens: Sequence[Sequence[int]], batch: NDArray[np.int64], pad: int) -> tuple[Any, Any]:
-    torch = import_torch()
+    torch = needed("torch")
     ids, mask = padded([tokens[i] for i in batch.tolist()], pad)
     return torch.from_numpy(ids), torch.from_numpy(mask)
 

@@ -33,10 +33,9 @@ from fastroute.training.bert.network import (
 )
 from fastroute.training.bert.samples import samples_from_battles, samples_from_scores, scores_of_tables
 from fastroute.training.bert.saved_state import SavedState
-from fastroute.training.comparisons.pairing import comparisons_of
 from fastroute.training.comparisons.plan import Plan, read_plan
 from fastroute.training.comparisons.sources import read_sources
-from fastroute.training.experts.fit import FEWEST
+from fastroute.training.experts.fit import prepare
 from fastroute.training.splits import held_out
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ def fine_tune_experts(
     scores, judges = scores_of_tables(outcomes, judge_scores, score_range=(low, high))
     samples = samples_from_scores(scores, judges, judged_factor=chosen.judged_factor)
     sources = read_sources(outcomes, judge_scores, preferences, domain_column=domain_column, score_range=(low, high))
-    _check_head(sources, strong, weak, plan)  # before a quarter of an hour is spent
+    _check_head(sources, (strong, weak), plan, clusters)  # before a quarter of an hour is spent
     unseen = _Validation(validation_fraction, chosen.seed)
     kept = _Kept(checkpoint, save_every, resume, routed_tokens, bars)
     with tempfile.TemporaryDirectory(prefix="fastroute-") as scratch:
@@ -460,18 +459,17 @@ def _check(  # noqa: PLR0917 - arguments of the functions above
         raise InvalidArgumentError("resume: goes with checkpoint, the file to go on from")
 
 
-def _check_head(sources: Sources, strong: str, weak: str, plan: Plan | str | os.PathLike[str] | None) -> None:
+def _check_head(
+    sources: Sources, pair: tuple[str, str], plan: Plan | str | os.PathLike[str] | None, clusters: int | None
+) -> None:
     """See that the experts head can be fitted: the pair was scored, and there is enough to compare."""
     from fastroute.routers.base import different_models, model_index
 
-    for argument, model in (("strong", strong), ("weak", weak)):
+    for argument, model in zip(("strong", "weak"), pair, strict=True):
         model_index(sources.models, model, argument)
-    different_models(strong, weak)
+    different_models(*pair)
     chosen = plan if isinstance(plan, Plan) else Plan() if plan is None else read_plan(plan)
-    comparisons, _ = comparisons_of(sources.tasks, chosen, (strong, weak))
-    scored = sum(int((~np.isnan(each.sides.strong) & ~np.isnan(each.sides.weak)).sum()) for each in comparisons)
-    if scored < FEWEST:
-        raise DataError(f"outcomes: found {scored} prompts with scores of both sides, needed: {FEWEST} or more")
+    prepare(sources.tasks, pair=pair, plan=chosen, clusters=clusters, chat_prompts=sources.chat_prompts)
 
 
 def _bar(bars: Bars | None, step: str) -> AbstractContextManager[Progress | None]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fastroute.errors import DataError, MissingDependencyError
+from fastroute.errors import DataError
+from fastroute.exporting.packages import needed, quiet_transformers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,6 @@ __all__ = [
     "SCORES_OBJECTIVE",
     "as_classifier",
     "check_vocabulary",
-    "import_torch",
     "loss_of",
     "new_network",
     "outputs_of",
@@ -34,15 +34,6 @@ SCORES_OBJECTIVE: Final = "scores"
 CLASSES_OBJECTIVE: Final = "classes"
 _INSIDE = re.compile(r"(^|\.)(encoder|embeddings|transformer|layers?)\.")
 _SMALL = 1e-6  # a probability is at least this far from 0 and 1
-
-
-def import_torch() -> Any:
-    """Import torch, or say which extra has it."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingDependencyError("fine-tuning needs torch: pip install 'fastroute[train-bert]'") from error
-    return torch
 
 
 def new_network(folder: Path, columns: int, *, objective: str, rank: int, seed: int) -> Any:
@@ -65,7 +56,7 @@ def new_network(folder: Path, columns: int, *, objective: str, rank: int, seed: 
     MissingDependencyError
         torch or transformers is not installed.
     """
-    torch = import_torch()
+    torch = needed("torch")
     torch.manual_seed(seed)
     encoder = _pretrained(folder).to(torch.float32)
     width = int(encoder.config.hidden_size)
@@ -76,33 +67,23 @@ def new_network(folder: Path, columns: int, *, objective: str, rank: int, seed: 
 
 
 def _pretrained(folder: Path) -> Any:
-    try:
-        from transformers import AutoModel
-        from transformers.utils import logging
-    except ImportError as error:
-        raise MissingDependencyError("fine-tuning needs transformers: pip install 'fastroute[train-bert]'") from error
+    transformers = needed("transformers")
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: has no config.json; give the folder of a Hugging Face checkpoint")
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        encoder, loading = AutoModel.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-    except MemoryError:
-        raise
-    except Exception as error:  # of transformers and of safetensors, each with its own
-        raise DataError(f"{folder}: transformers can't read it: {error!s:.300}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    with quiet_transformers(transformers):
+        try:
+            encoder, loading = transformers.AutoModel.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+        except MemoryError:
+            raise
+        except Exception as error:  # of transformers and of safetensors, each with its own
+            raise DataError(f"{folder}: transformers can't read it: {error!s:.300}") from error
     _check_complete(folder, loading)
     for name, values in encoder.state_dict().items():
         if values.is_floating_point() and not bool(values.isfinite().all()):
@@ -136,7 +117,7 @@ def check_vocabulary(network: Any, tokenizer: TextTokenizer, folder: Path) -> No
 
 def as_classifier(network: Any) -> Any:
     """Return a `torch.nn.Module` that takes `input_ids` and `attention_mask` and has `logits`, for export."""
-    torch = import_torch()
+    torch = needed("torch")
     module: Any = torch.nn.Module
 
     class Classifier(module):  # type: ignore[misc]
@@ -164,7 +145,7 @@ def loss_of(outputs: Any, samples: Samples, batch: NDArray[np.int64], *, objecti
     For scores the cross-entropy of a score s and ``h + (1 - h) sigmoid(delta)``, where h is what a guess scores; for
     classes that of their probabilities and the softmax.
     """
-    torch = import_torch()
+    torch = needed("torch")
     spans = [np.arange(samples.begin[i], samples.begin[i + 1]) for i in batch.tolist()]
     at = np.concatenate(spans)
     row = np.repeat(np.arange(len(batch)), [len(span) for span in spans])

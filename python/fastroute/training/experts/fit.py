@@ -23,7 +23,7 @@ from fastroute.training.experts.domains import clusters_for, clusters_of
 from fastroute.training.experts.gold import GoldExpert, GoldLabels, fit_gold
 from fastroute.training.experts.linear import Features, Standardisation
 from fastroute.training.experts.model import Model, Training, parameters_of, penalties_of, train
-from fastroute.training.experts.rows import prior_of, rows_of
+from fastroute.training.experts.rows import Rows, prior_of, rows_of
 from fastroute.training.splits import fold_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Embed = Callable[[Sequence[str]], NDArray[np.float32]]
     Unseen = Callable[[tuple[str, ...]], NDArray[np.bool_]]
 
-__all__ = ["TOGETHER", "ExpertsFit", "fit_experts"]
+__all__ = ["TOGETHER", "ExpertsFit", "Prepared", "fit_experts", "prepare"]
 
 FEWEST = 20  # prompts
 TOGETHER = "all together"
@@ -149,42 +149,73 @@ def fit_experts(
         scikit-learn is not installed.
     """
     plan = plan or Plan()
-    if clusters is not None and (plan.domains or plan.prior):
-        raise InvalidArgumentError("clusters: not allowed beside a plan that names domains or a prior")
     with _one_blas_thread():
-        comparisons, left_out = comparisons_of(tasks, plan, pair)
-        if clusters is None and len(comparisons) == 1 and not plan.domains and not chat_prompts:
-            clusters = 0
-        training = _training(comparisons, embed, plan, clusters, chat_prompts or {}, seed)
+        prepared = prepare(tasks, pair=pair, plan=plan, clusters=clusters, chat_prompts=chat_prompts)
+        training = _training(prepared, embed, plan, seed)
         keys = training.rows.keys
         counted = np.ones(len(keys), np.bool_) if unseen is None else _checked_mask(unseen(keys), len(keys))
-        fitted = _fit(training, comparisons, embed, pair, gold, counted, progress)
-        return replace(fitted, left_out=left_out)
+        fitted = _fit(training, prepared.comparisons, embed, pair, gold, counted, progress)
+        return replace(fitted, left_out=prepared.left_out)
 
 
-def _training(  # noqa: PLR0917 - arguments of fit_experts
-    comparisons: Sequence[Comparison],
-    embed: Embed,
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a fit starts from, before any prompt is embedded.
+
+    Attributes
+    ----------
+    comparisons, left_out
+        Tasks with both sides, and the names of the others.
+    rows, domains
+        Prompts to train on, and the names of their domains where nothing clusters them.
+    clusters
+        How many to look for, 0 for as many as there are prompts for; None where domains are named.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    left_out: tuple[str, ...]
+    rows: Rows
+    domains: tuple[str, ...]
+    clusters: int | None
+
+
+def prepare(
+    tasks: Sequence[Task],
+    *,
+    pair: tuple[str, str],
     plan: Plan,
-    clusters: int | None,
-    chat_prompts: Mapping[str, str],
-    seed: int,
-) -> Training:
-    rows, domains = rows_of(comparisons, chat_prompts)
+    clusters: int | None = None,
+    chat_prompts: Mapping[str, str] | None = None,
+) -> Prepared:
+    """Compare the sides of the tasks, and see that experts can be fitted; arguments and errors are `fit_experts`'s."""
+    if clusters is not None and (plan.domains or plan.prior):
+        raise InvalidArgumentError("clusters: not allowed beside a plan that names domains or a prior")
+    comparisons, left_out = comparisons_of(tasks, plan, pair)
+    if clusters is None and len(comparisons) == 1 and not plan.domains and not chat_prompts:
+        clusters = 0
+    rows, domains = rows_of(comparisons, chat_prompts or {})
     scored = int(rows.scored.sum())
     if scored < FEWEST:
         raise DataError(f"outcomes: found {scored} prompts with scores of both sides, needed: {FEWEST} or more")
+    most = max(1, scored // FEW_PROMPTS)
+    if clusters is not None and clusters > most:
+        raise InvalidArgumentError(f"clusters: found {clusters}, allowed: at most {most} for {scored} prompts")
+    if clusters is None:
+        check_prior(plan, domains)
+    return Prepared(comparisons, left_out, rows, domains, clusters)
+
+
+def _training(prepared: Prepared, embed: Embed, plan: Plan, seed: int) -> Training:
+    rows, domains = prepared.rows, prepared.domains
     features = _features(rows.prompts, embed)
-    if clusters is not None:
-        most = max(1, scored // FEW_PROMPTS)
-        if clusters > most:
-            raise InvalidArgumentError(f"clusters: found {clusters}, allowed: at most {most} for {scored} prompts")
+    if prepared.clusters is not None:
         standard = Standardisation.of(features)(features)
-        domain, domains = clusters_of(standard, rows.prompts, clusters or clusters_for(scored), seed)
+        count = prepared.clusters or clusters_for(int(rows.scored.sum()))
+        domain, domains = clusters_of(standard, rows.prompts, count, seed)
         rows = replace(rows, domain=domain)
-    check_prior(plan, domains)
-    comparable = len({(each.sides.strong_models, each.sides.weak_models) for each in comparisons}) == 1
-    return Training(rows, features, fold_of(rows.keys, seed), domains, plan, seed, comparable)
+        check_prior(plan, domains)
+    sides = {(each.sides.strong_models, each.sides.weak_models) for each in prepared.comparisons}
+    return Training(rows, features, fold_of(rows.keys, seed), domains, plan, seed, comparable=len(sides) == 1)
 
 
 def _fit(  # noqa: PLR0917 - arguments of fit_experts
