@@ -181,11 +181,11 @@ def test_the_softmax_is_at_its_minimum() -> None:
     assert log_shares(np.array([[3e3, -3e3]])).tolist() == [[0.0, -6e3]]
 
 
-@pytest.mark.parametrize("missing", ["torch", "transformers", "onnxscript", "gguf"])
+@pytest.mark.parametrize("missing", ["torch", "transformers", "onnxscript", "accelerate", "gguf"])
 def test_the_extra_is_named(
     missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("torch", "transformers", "onnxscript", "gguf"):  # those that are there take seconds to import
+    for name in ("torch", "transformers", "onnxscript", "accelerate", "gguf"):  # those that are there take seconds to import
         monkeypatch.setitem(sys.modules, name, None if name == missing else types.ModuleType(name))
     model = tmp_path / "model.gguf"
     model.write_bytes(b"GGUF")
