@@ -112,8 +112,8 @@ def test_a_quote_that_never_closes_is_a_bad_row(score_bytes):
 
 
 def test_a_record_past_the_limit_is_a_bad_row(score_bytes, monkeypatch):
-    monkeypatch.setattr("fastroute.batch.delimited.MAX_ROW_BYTES", 1 << 20)
-    monkeypatch.setattr("fastroute.batch.lines.MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr("fastroute.batch.formats.delimited.MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr("fastroute.batch.formats.lines.MAX_ROW_BYTES", 1 << 20)
     long_line = b"x" * (3 << 20) + b",1\n"
     open_quote = b'"' + b"x" * (1 << 19) + b"\n" + b"y" * (1 << 19) + b"\n"
     out, summary = score_bytes(b"prompt,id\n" + long_line + b"hi,2\n" + open_quote + b"hi,3\n", ".csv", on_error="skip")

@@ -115,7 +115,7 @@ def test_only_bad_rows(score_bytes, router):
 
 
 def test_a_line_past_the_limit_is_a_bad_row(score_bytes, monkeypatch):
-    monkeypatch.setattr("fastroute.batch.lines.MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr("fastroute.batch.formats.lines.MAX_ROW_BYTES", 1 << 20)
     long = b'{"prompt":"' + b"x" * (4 << 20) + b'"}\n'
     out, summary = score_bytes(long + b'{"prompt":"hi"}\n' + long.rstrip(), ".jsonl", on_error="skip")
     assert out == b'{"prompt":"hi"' + TAIL_2 + b"\n"

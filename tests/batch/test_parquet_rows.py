@@ -181,7 +181,7 @@ def test_large_prompts_make_small_batches(score_bytes, router):
 
 
 def test_row_groups_larger_than_memory_are_split(score_bytes, monkeypatch):
-    monkeypatch.setattr("fastroute.batch.parquet.MAX_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr("fastroute.batch.formats.parquet.MAX_GROUP_BYTES", 1 << 20)
     table = pa.table({"prompt": ["x" * 90] * 50_000})
     file = opened(score_bytes(packed(table), ".parquet")[0])
     assert file.num_row_groups > 2

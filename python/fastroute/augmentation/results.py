@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastroute.artifact import atomic_file
 from fastroute.augmentation.models import ANSWERING, ORDERS
-from fastroute.batch.parquet import import_pyarrow
+from fastroute.batch.formats.parquet import import_pyarrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ from fastroute.augmentation.limits import Limits
 from fastroute.augmentation.models import ANSWERING, ORDERS, Models, NoJudgementError, judging
 from fastroute.augmentation.results import OUTPUT_FORMATS, Failure, JudgedPair, write_results
 from fastroute.augmentation.rows import Columns, Row, read_rows
-from fastroute.batch.parquet import import_pyarrow
+from fastroute.batch.formats.parquet import import_pyarrow
 from fastroute.endpoints.exchange import import_aiohttp
 from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from fastroute.batch.parquet import import_pyarrow
+from fastroute.batch.formats.parquet import import_pyarrow
 from fastroute.batch.rows import BadRow
 from fastroute.errors import DataError
 from fastroute.reporting.rows import BadCellError, Columns, Labels, ScoredRows, group_label, label_of

@@ -6,7 +6,7 @@ import csv
 import json
 from typing import TYPE_CHECKING, BinaryIO
 
-from fastroute.batch.lines import Lines, too_long
+from fastroute.batch.formats.lines import Lines, too_long
 from fastroute.batch.rows import MAX_ROW_BYTES, name_columns
 from fastroute.errors import DataError
 from fastroute.reporting.rows import BadCellError, Columns, PendingRows, ScoredRows

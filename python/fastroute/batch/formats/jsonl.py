@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from fastroute.batch.lines import Lines, too_long
+from fastroute.batch.formats.lines import Lines, too_long
 from fastroute.batch.rows import AddedColumns, Batch, PendingRows, RawCopier, name_columns, score_text
 
 if TYPE_CHECKING:

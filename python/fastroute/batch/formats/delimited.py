@@ -7,7 +7,7 @@ import io
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from fastroute.batch.lines import Lines, too_long
+from fastroute.batch.formats.lines import Lines, too_long
 from fastroute.batch.rows import MAX_ROW_BYTES, AddedColumns, Batch, PendingRows, RawCopier, name_columns, score_text
 from fastroute.errors import DataError
 

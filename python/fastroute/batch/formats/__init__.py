@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from fastroute.batch.delimited import DelimitedReader
+from fastroute.batch.formats.delimited import DelimitedReader
 from fastroute.batch.endpoints import STANDARD
-from fastroute.batch.jsonl import JsonLinesReader
-from fastroute.batch.parquet import ParquetReader
+from fastroute.batch.formats.jsonl import JsonLinesReader
+from fastroute.batch.formats.parquet import ParquetReader
 from fastroute.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
