@@ -10,6 +10,7 @@ from fastroute.loading import load
 
 if TYPE_CHECKING:
     from fastroute.batch import Scorer
+    from fastroute.batch.frames import OnBadRow
 
 __all__ = ["score_table"]
 
@@ -24,6 +25,7 @@ def score_table(
     score_column: str = "score",
     model_column: str = "model",
     threshold: float | None = None,
+    on_error: OnBadRow = "fail",
 ) -> TableT:
     """Score every prompt of a table in memory; needs ``pip install 'fastroute[batch]'``.
 
@@ -44,19 +46,23 @@ def score_table(
         Names of the new columns: the score (float32) and the model that it chooses (string).
     threshold
         A score of at least this goes to the strong model; the router's own if None.
+    on_error : {"fail", "null"}
+        Fail at the first row whose prompt is no text, or give such rows a null score and a null model. What is no text:
+        a null, bytes that are not UTF-8, half of a surrogate pair, a cell other than a string in a column of objects.
 
     Returns
     -------
     table
-        Of the same kind, with its rows, columns and order, and the two columns at the end.
+        Of the same kind, with its rows, columns and order, and the two columns at the end; in Arrow's schema they are
+        nullable with ``on_error="null"`` only. pandas has NaN for a null score and its missing value for a null model.
 
     Raises
     ------
     InvalidTypeError, InvalidArgumentError
         `table` is none of these, another argument can't serve, or the table has one of the new columns.
     DataError
-        The table lacks the column, or it holds something other than strings: a null, a number, bytes that are not
-        UTF-8, half of a surrogate pair. The row is named, from 0. Or its Arrow buffers are not sound.
+        The table lacks the column, or it is of another type, or its Arrow buffers are not sound. With
+        ``on_error="fail"``: a row is no text; it is named, from 0.
     MissingDependencyError
         pyarrow is not installed.
 
@@ -78,5 +84,5 @@ def score_table(
         raise InvalidTypeError(f"router: found {type(router).__name__}, allowed: a router, its name or its path")
     policy = Threshold(scorer.threshold if threshold is None else threshold)
     added = AddedColumns(score_column, model_column)
-    scored: TableT = TableScoring(scorer, column, added, policy).score(table)
+    scored: TableT = TableScoring(scorer, column, added, policy, on_error).score(table)
     return scored

@@ -209,6 +209,111 @@ def test_cells_that_are_no_text(native: Any, router: Any, table: Any, message: s
         assert re.match(rf"table: column 'prompt'[,:] {re.escape(message)}", str(error.value)), str(error.value)
 
 
+HALF = "\ud800"
+CELLS = ["a", None, "prove that", None, ""]  # what is left of each table below
+BAD_UTF8 = pa.array([b"a", b"h\xff", b"prove that", None, b""], pa.binary()).view(pa.string())
+WITH_BAD_ROWS = {
+    "pyarrow": lambda: pa.table({"prompt": BAD_UTF8}),
+    "pyarrow chunks": lambda: pa.table({"prompt": pa.chunked_array([BAD_UTF8[:1], BAD_UTF8[1:2], BAD_UTF8[2:]])}),
+    "pyarrow dictionary": lambda: pa.table({"prompt": pa.array(CELLS).dictionary_encode()}),
+    "pyarrow batch": lambda: pa.record_batch({"prompt": BAD_UTF8}),
+    "polars": lambda: pl.DataFrame({"prompt": CELLS}),
+    "polars categories": lambda: pl.DataFrame({"prompt": pl.Series(CELLS, dtype=pl.Categorical)}),
+    "polars objects": lambda: pl.DataFrame({"prompt": pl.Series(["a", 5, "prove that", {}, ""], dtype=pl.Object)}),
+    "pandas": lambda: pd.DataFrame({"prompt": CELLS}, index=[*"edcba"]),
+    "pandas bytes": lambda: pd.DataFrame({"prompt": pd.Series(["a", b"b", "prove that", pd.NA, ""], dtype=object)}),
+    "pandas objects": lambda: pd.DataFrame({"prompt": pd.Series(["a", 5, "prove that", HALF, ""], dtype=object)}),
+    "pandas strings": lambda: pd.DataFrame({"prompt": pd.Series(["a", HALF, "prove that", HALF, ""], dtype=object)}),
+    "pandas categories": lambda: pd.DataFrame({"prompt": pd.Categorical(["a", 5, "prove that", None, ""])}),
+}
+
+
+def values_of(column: Any) -> list[object]:
+    """Cells as Python has them, None for what is missing."""
+    if isinstance(column, pd.Series):
+        return [None if pd.isna(cell) else cell for cell in column]
+    return column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
+
+
+@pytest.mark.parametrize("make", WITH_BAD_ROWS.values(), ids=WITH_BAD_ROWS)
+def test_nulls_for_rows_that_are_no_text(native: Any, router: Any, make: Any) -> None:
+    for each in (native, router):
+        table, same = make(), make()
+        scored = fastroute.score_table(table, each, threshold=0.4, on_error="null")
+        assert type(scored) is type(table)
+        good = [0, 2, 4]
+        expected = np.asarray(each.score([CELLS[row] for row in good]))
+        scores = values_of(scored["score"])
+        assert [scores[row] for row in good] == expected.tolist()
+        assert [scores[row] for row in (1, 3)] == [None, None]
+        models = [each.strong if score >= 0.4 else each.weak for score in expected.tolist()]
+        assert values_of(scored["model"]) == [models[0], None, models[1], None, models[2]]
+        if isinstance(table, (pa.Table, pa.RecordBatch)):
+            assert scored.select(["prompt"]).equals(same)
+            assert scored.schema.field("score") == pa.field("score", pa.float32(), nullable=True)
+            assert scored.schema.field("model") == pa.field("model", pa.string(), nullable=True)
+            if "dictionary" in str(table.schema):
+                scored.validate(full=True)
+        elif isinstance(table, pd.DataFrame):
+            assert scored["score"].dtype == np.float32
+            assert scored[["prompt"]].equals(table)
+        else:
+            assert scored["score"].dtype == pl.Float32
+        with pytest.raises(DataError, match="row 1: "):
+            fastroute.score_table(table, each)
+
+
+def test_nulls_in_many_rows(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastroute.batch.frames._ROWS", 100)
+    monkeypatch.setattr("fastroute.batch.frames._MODEL_ROWS", 130)
+    rng = np.random.default_rng(3)
+    cells = [None if 300 <= i < 500 or rng.random() < 0.2 else f"prove that {i} is the sum" for i in range(1050)]
+    scored = fastroute.score_table(pa.table({"prompt": cells}), native, on_error="null")
+    kept = fastroute.score_table(pa.table({"prompt": [cell for cell in cells if cell is not None]}), native)
+    assert scored["prompt"].to_pylist() == cells
+    for name in ("score", "model"):
+        assert scored[name].drop_null().to_pylist() == kept[name].to_pylist()
+        assert scored[name].is_null().to_pylist() == [cell is None for cell in cells]
+
+
+def test_nothing_but_nulls(native: Any) -> None:
+    of_nulls = pa.nulls(3)
+    for table in (
+        pa.table({"prompt": of_nulls}),
+        pa.table({"prompt": of_nulls.dictionary_encode()}),
+        pa.table({"prompt": pa.array([None] * 3, pa.large_string())}),
+        pl.DataFrame({"prompt": [None] * 3}),
+        pd.DataFrame({"prompt": [None] * 3}),
+        pd.DataFrame({"prompt": pd.Series([1, 2, 3], dtype=object)}),
+    ):
+        scored = fastroute.score_table(table, native, on_error="null")
+        assert values_of(scored["score"]) == values_of(scored["model"]) == [None] * 3
+
+
+def test_no_row_to_give_a_null(native: Any) -> None:
+    table = pa.table({"prompt": PROMPTS})
+    scored = fastroute.score_table(table, native, on_error="null")
+    assert scored.cast(fastroute.score_table(table, native).schema).equals(fastroute.score_table(table, native))
+    assert scored.schema.field("score").nullable
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"prompt": [1, None]}),
+        pa.table({"prompt": [b"a"]}),
+        pa.table({"prompt": pa.array([1, 2]).dictionary_encode()}),
+        pl.DataFrame({"prompt": [1.5]}),
+        pd.DataFrame({"prompt": [1, 2]}),
+        pd.DataFrame({"prompt": pd.Categorical([1, 2])}),
+    ],
+    ids=lambda table: str(type(table)),
+)
+def test_a_column_of_another_type_is_an_error_with_nulls_too(native: Any, table: Any) -> None:
+    with pytest.raises(DataError, match=r"^table: column 'prompt': expected strings, found \w+"):
+        fastroute.score_table(table, native, on_error="null")
+
+
 def lying(kind: pa.DataType, ends: tuple[int, ...]) -> pa.Array:
     """An array whose offsets pyarrow did not look at."""
     offsets = np.array(ends, np.int32 if kind == pa.string() else np.int64)
@@ -225,8 +330,9 @@ def test_buffers_that_lie(native: Any, router: Any, kind: pa.DataType) -> None:
         for table in [*unsound, unsound[0].slice(1), pa.record_batch({"prompt": array})]:
             for each in (native, router):
                 message = r"^table: column 'prompt': not a sound Arrow array, in the rows from 0: offsets: row \d"
-                with pytest.raises(DataError, match=message):
-                    fastroute.score_table(table, each)
+                for on_error in ("fail", "null"):
+                    with pytest.raises(DataError, match=message):
+                        fastroute.score_table(table, each, on_error=on_error)
 
 
 def test_dictionaries_that_lie(native: Any) -> None:
@@ -280,6 +386,9 @@ def test_other_arguments(native: Any) -> None:
             fastroute.score_table(table, native, threshold=bad)
     with pytest.raises(InvalidArgumentError, match=r"^threshold: found 1.5"):
         fastroute.score_table(table, native, threshold=1.5)
+    for bad in ("skip", None, ["null"]):
+        with pytest.raises(InvalidArgumentError, match=r"^on_error: found .*allowed: 'fail' or 'null'"):
+            fastroute.score_table(table, native, on_error=bad)
 
 
 def test_no_rows(native: Any) -> None:

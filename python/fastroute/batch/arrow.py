@@ -99,9 +99,9 @@ def reason_of(byte: int | None) -> str:
     return "expected a string, found null" if byte is None else f"invalid UTF-8 at byte {byte + 1}"
 
 
-def models_of(choices: Choices) -> pa.Array:
-    """Return the chosen models as an array of strings."""
+def models_of(choices: Choices, missing: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return the chosen models as an array of strings, nulls for the rows that are `missing`."""
     import pyarrow as pa
 
     names = pa.array([choices.weak, choices.strong], pa.string())
-    return names.take(pa.array(choices.wants_strong.astype("int8")))
+    return names.take(pa.array(choices.wants_strong.astype("int8"), mask=missing))
