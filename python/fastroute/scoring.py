@@ -83,6 +83,6 @@ def score_table(
     else:
         raise InvalidTypeError(f"router: found {type(router).__name__}, allowed: a router, its name or its path")
     policy = Threshold(scorer.threshold if threshold is None else threshold)
-    added = AddedColumns(score_column, model_column)
+    added = AddedColumns(((score_column, model_column),))
     scored: TableT = TableScoring(scorer, column, added, policy, on_error).score(table)
     return scored

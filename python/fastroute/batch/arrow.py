@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastroute import _core
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from fastroute.batch.scoring import Choices
 
-__all__ = ["TextColumn", "is_dictionary", "is_text", "models_of", "reason_of"]
+__all__ = ["TextColumn", "is_dictionary", "is_text", "kept_rows", "models_of", "reason_of"]
 
 # Formats of the layouts by the names of the types.
 _FORMATS: dict[str, Literal["u", "U", "vu"]] = {"string": "u", "large_string": "U", "string_view": "vu"}
@@ -105,3 +106,17 @@ def models_of(choices: Choices, missing: NDArray[np.bool_] | None = None) -> pa.
 
     names = pa.array([choices.weak, choices.strong], pa.string())
     return names.take(pa.array(choices.wants_strong.astype("int8"), mask=missing))
+
+
+def kept_rows(rows: pa.Table | pa.RecordBatch, keep: NDArray[np.bool_]) -> pa.Table:
+    """Return the rows to keep, as slices, since Arrow's filter does not know every type."""
+    import pyarrow as pa
+
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
+    runs, at = [table.slice(0, 0)], 0
+    for wanted, run in groupby(keep.tolist()):
+        count = sum(1 for _ in run)
+        if wanted:
+            runs.append(table.slice(at, count))
+        at += count
+    return pa.concat_tables(runs)

@@ -79,8 +79,8 @@ class TableScoring:
 
         self._check_names(frame.columns)
         scored = self._scores_of(arrow, self._converted(arrow, frame))
-        new = {self.added.score: scored.nullable_scores(arrow), self.added.model: scored.models()}
-        return frame.with_columns(*(pl.Series(name, values) for name, values in new.items()))
+        columns = scored.nullable_scores(arrow), scored.models()
+        return frame.with_columns(*map(pl.Series, self.added.names, columns))
 
     def _pandas(self, arrow: ModuleType, frame: Any) -> Any:
         self._check_names(list(frame.columns))
@@ -88,13 +88,14 @@ class TableScoring:
         chosen = np.array(scored.choices.names, object)[scored.choices.wants_strong.astype(np.intp)]
         if scored.missing is not None:
             chosen[scored.missing] = None
-        return frame.assign(**{self.added.score: scored.scores, self.added.model: chosen})
+        return frame.assign(**dict(zip(self.added.names, (scored.scores, chosen), strict=True)))
 
     def _fields(self, arrow: ModuleType) -> tuple[pa.Field, pa.Field]:
         nullable = self.on_error == "null"
+        score, model = self.added.names
         return (
-            arrow.field(self.added.score, arrow.float32(), nullable=nullable),
-            arrow.field(self.added.model, arrow.string(), nullable=nullable),
+            arrow.field(score, arrow.float32(), nullable=nullable),
+            arrow.field(model, arrow.string(), nullable=nullable),
         )
 
     def _found(self, table: Any) -> pa.Array | pa.ChunkedArray:
@@ -132,8 +133,9 @@ class TableScoring:
                     missing += [row + at for at, _ in bad]
                     rows = row + np.delete(np.arange(len(texts)), [at for at, _ in bad])
                 row += len(texts)
-                scores[rows], chosen = score_texts(self.router, texts.good() if bad else texts, self.policy)
-                wants_strong[rows] = chosen.wants_strong
+                scored = score_texts(self.router, texts.good() if bad else texts, self.policy)
+                scores[rows] = scored.scores
+                wants_strong[rows] = scored.models.wants_strong
         return _Scored(scores, Choices(self.router.strong, self.router.weak, wants_strong), _marked(missing, row))
 
     def _converted(self, arrow: ModuleType, frame: Any) -> pa.Array | pa.ChunkedArray:

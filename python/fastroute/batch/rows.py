@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastroute.batch.scoring import Choices
+    from fastroute.batch.scoring import Scored
 
 MAX_BATCH_ROWS = 4096
 MAX_BATCH_BYTES = 4 << 20
@@ -44,8 +44,8 @@ class BadRow:
     ----------
     source : str
         The input, as messages call it.
-    row : int
-        Number of the data row, from 1; a header and blank lines are not counted.
+    row : int or None
+        Number of the data row, from 1; a header and blank lines are not counted. None where a whole file can't be read.
     line : int or None
         Number of the line it begins on, from 1, where the format has lines.
     reason : str
@@ -53,13 +53,32 @@ class BadRow:
     """
 
     source: str
-    row: int
+    row: int | None
     line: int | None
     reason: str
 
     def __str__(self) -> str:
+        if self.row is None:
+            return f"{self.source}: {self.reason}"
         place = f"row {self.row}" if self.line is None else f"row {self.row} (line {self.line})"
         return f"{self.source}: {place}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place between two rows of an input, from which reading can go on.
+
+    Attributes
+    ----------
+    rows : int
+        Rows before it, good and bad.
+    lines, offset : int
+        Lines and bytes before it, in text; bytes of what a compressed file holds.
+    """
+
+    rows: int = 0
+    lines: int = 0
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,52 +93,93 @@ class Batch(Generic[PayloadT]):
         The same rows as the writer of this format wants them.
     bad : tuple of BadRow
         The rows in between that can't be scored.
-    position : int
-        How much of the input has been read, in the reader's unit.
+    mark : Mark
+        Where the rows end.
+    size : int
+        Bytes that they take, roughly.
     """
 
     prompts: Texts
     payload: PayloadT
     bad: tuple[BadRow, ...]
-    position: int
+    mark: Mark
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
 class AddedColumns:
-    """Names of the columns that scoring adds."""
+    """Names of the columns that scoring adds: for each router its scores and its models.
 
-    score: str = "score"
-    model: str = "model"
+    Raises
+    ------
+    InvalidArgumentError
+        Two of them are the same.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
 
     def __post_init__(self) -> None:
-        if self.score == self.model:
-            raise InvalidArgumentError(
-                f"score_column and model_column are both {self.score!r}; they need different names "
-                "(--score-column, --model-column)"
-            )
+        names = self.names
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidArgumentError(
+                    f"two of the new columns would be named {name!r}; they need different names "
+                    "(--score-column, --model-column)"
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, in the order of the output."""
+        return tuple(name for pair in self.pairs for name in pair)
 
     def refuse_clash(self, columns: Container[str], source: str) -> None:
         """Raise InvalidArgumentError if `columns`, those of `source`, have one of these names."""
-        for name, option in ((self.score, "--score-column"), (self.model, "--model-column")):
-            if name in columns:
-                raise InvalidArgumentError(
-                    f"{source}: there is a column {name!r} already; name the new one with {option}"
-                )
+        for pair in self.pairs:
+            for name, option in zip(pair, ("--score-column", "--model-column"), strict=True):
+                if name in columns:
+                    raise InvalidArgumentError(
+                        f"{source}: there is a column {name!r} already; name the new one with {option}"
+                    )
 
 
-@dataclass(frozen=True, slots=True)
-class NoColumns(AddedColumns):
-    """Stands for no new columns, where rows are only read or copied."""
+NO_COLUMNS = AddedColumns(())  # where rows are only read or copied
 
-    def refuse_clash(self, columns: Container[str], source: str) -> None:
-        """Take any columns."""
+
+class Sink(Protocol):
+    """Where the bytes of an output go."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take in bytes, all of them."""
+        ...
+
+    def tell(self) -> int:
+        """Return how many bytes the output has."""
+        ...
 
 
 class Writer(Protocol[PayloadT]):
     """Writes scored batches of one format."""
 
-    def write(self, batch: Batch[PayloadT], scores: NDArray[np.float32], models: Choices) -> None:
-        """Write the rows of `batch`, each with its score and model."""
+    def write(self, batch: Batch[PayloadT], scored: Sequence[Scored]) -> None:
+        """Write the rows of `batch`, each with the score and the model of every router."""
+        ...
+
+    def checkpoint(self) -> list[str] | None:
+        """Hand all rows so far to the sink, so that another writer can go on from here.
+
+        Returns
+        -------
+        list of str or None
+            What that writer needs to know besides; None where a file can't be parted here.
+        """
+        ...
+
+    def complete(self) -> None:
+        """Write what is left."""
+        ...
+
+    def abandon(self) -> None:
+        """Let go of the output, which must not look complete."""
         ...
 
 
@@ -141,23 +201,41 @@ class Reader(Protocol[PayloadT]):
 
     @property
     def unit(self) -> str:
-        """What `total` and `Batch.position` count: "B" or "rows"."""
+        """What `total` counts: "B" or "rows"."""
         ...
 
-    def batches(self) -> Iterator[Batch[PayloadT]]:
-        """Read the rows, in order; may be called once."""
+    def batches(self, start: Mark = Mark()) -> Iterator[Batch[PayloadT]]:
+        """Read the rows from a mark of an earlier reading, in order; may be called once."""
         ...
 
-    def writer(self, sink: BinaryIO) -> AbstractContextManager[Writer[PayloadT]]:
+    def writer(self, sink: Sink, carried: Sequence[str] | None = None) -> Writer[PayloadT]:
         """Give a writer that continues this input's columns into `sink`.
+
+        With `carried` it goes on with an output of which `sink` has the beginning: it is what the checkpoints before
+        returned, one after the other.
+        """
+        ...
+
+    def copier(self, sink: BinaryIO) -> AbstractContextManager[Copier[PayloadT]]:
+        """Give a writer of this input's own columns, nothing added.
 
         The end of the block completes the output; an exception must not leave it looking complete.
         """
         ...
 
-    def copier(self, sink: BinaryIO) -> AbstractContextManager[Copier[PayloadT]]:
-        """Give a writer of this input's own columns, nothing added; it is completed as `writer`'s."""
-        ...
+
+class RawWriter:
+    """What is common to writers of text: every row is in the sink once it is written."""
+
+    def checkpoint(self) -> list[str]:
+        """Need nothing more to go on from here."""
+        return []
+
+    def complete(self) -> None:
+        """Have nothing left to write."""
+
+    def abandon(self) -> None:
+        """Have nothing to let go of."""
 
 
 class RawCopier:
@@ -201,9 +279,9 @@ class PendingRows:
         """Whether there is neither a good row nor a bad one."""
         return not self.prompts and not self.bad
 
-    def batch(self, position: int) -> Batch[list[bytes]]:
-        """Return the rows as a batch that ends at `position`."""
-        return Batch(self.prompts, self.raw, tuple(self.bad), position)
+    def batch(self, mark: Mark) -> Batch[list[bytes]]:
+        """Return the rows as a batch that ends at `mark`."""
+        return Batch(self.prompts, self.raw, tuple(self.bad), mark, 2 * self.size)  # as bytes and as str
 
 
 def score_text(score: np.float32) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastroute.batch.rows import Texts
     from fastroute.policies import Threshold
 
-__all__ = ["Choices", "Scorer", "score_texts"]
+__all__ = ["Choices", "Scored", "Scorer", "score_texts"]
 
 
 class Scorer(Protocol):
@@ -75,7 +75,15 @@ class Choices:
         return self.weak, self.strong
 
 
-def score_texts(router: Scorer, texts: Texts, policy: Threshold) -> tuple[NDArray[np.float32], Choices]:
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What one router says of rows: the scores, float32 (rows,), and the models that they choose."""
+
+    scores: NDArray[np.float32]
+    models: Choices
+
+
+def score_texts(router: Scorer, texts: Texts, policy: Threshold) -> Scored:
     """Score texts, in place where the router can.
 
     Raises
@@ -93,4 +101,4 @@ def score_texts(router: Scorer, texts: Texts, policy: Threshold) -> tuple[NDArra
             f"found an array of shape {scores.shape}{'' if finite else ' with NaN or Inf'}"
         )
     # Compared as Python compares them, in double.
-    return scores, Choices(router.strong, router.weak, scores.astype(np.float64) >= policy.value)
+    return Scored(scores, Choices(router.strong, router.weak, scores.astype(np.float64) >= policy.value))

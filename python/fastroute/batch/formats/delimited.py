@@ -8,16 +8,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.batch.formats.lines import Lines, too_long
-from fastroute.batch.rows import MAX_ROW_BYTES, AddedColumns, Batch, PendingRows, RawCopier, name_columns, score_text
+from fastroute.batch.prompts import NoPromptError, PromptColumn
+from fastroute.batch.rows import (
+    MAX_ROW_BYTES,
+    AddedColumns,
+    Batch,
+    Mark,
+    PendingRows,
+    RawCopier,
+    RawWriter,
+    Sink,
+    name_columns,
+    score_text,
+)
 from fastroute.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from fastroute.batch.scoring import Choices
+    from fastroute.batch.scoring import Scored
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -37,7 +46,7 @@ class DelimitedReader:
     stream : binary file
     name : str
         What messages call the input.
-    column : str
+    column : PromptColumn
         Header of the prompt's column.
     added : AddedColumns
     delimiter : str
@@ -64,7 +73,7 @@ class DelimitedReader:
         self,
         stream: BinaryIO,
         name: str,
-        column: str,
+        column: PromptColumn,
         added: AddedColumns,
         *,
         delimiter: str = ",",
@@ -78,7 +87,7 @@ class DelimitedReader:
         self._delimiter = delimiter
         self._records = _Records(Lines(stream, name), delimiter)
         self._header = self._read_header()
-        self._prompt_at = self._header.index(column)
+        self._prompt_at = self._header.index(column.name)
         self.total = total
 
     @property
@@ -86,26 +95,35 @@ class DelimitedReader:
         """Names of the columns."""
         return list(self._header)
 
-    def batches(self) -> Iterator[Batch[list[bytes]]]:
+    def batches(self, start: Mark = Mark()) -> Iterator[Batch[list[bytes]]]:
         """Read the rows in batches."""
         pending = PendingRows(self._name)
-        row = 0
+        row = start.rows
+        if row:
+            self._records.lines.go_to(start)
         while (outcome := self._next_record()) is not None:
             row += 1
             if isinstance(outcome, str):
                 pending.reject(row, self._records.line, outcome)
+                continue
+            try:
+                prompt = self._column.of_text(outcome[self._prompt_at])
+            except NoPromptError as problem:
+                pending.reject(row, self._records.line, str(problem))
             else:
-                pending.add(outcome[self._prompt_at], self._records.raw)
+                pending.add(prompt, self._records.raw)
             if pending.full:
-                yield pending.batch(self._records.position)
+                yield pending.batch(self._records.lines.mark(row))
                 pending = PendingRows(self._name)
         if not pending.empty:
-            yield pending.batch(self._records.position)
+            yield pending.batch(self._records.lines.mark(row))
 
-    @contextmanager
-    def writer(self, sink: BinaryIO) -> Iterator[DelimitedWriter]:
-        """Give a writer of the same records with the added fields; the header is written at once."""
-        yield DelimitedWriter(sink, self._header_bytes, self._added, self._delimiter)
+    def writer(self, sink: Sink, carried: Sequence[str] | None = None) -> DelimitedWriter:
+        """Give a writer of the same records with the added fields; at the beginning the header is written at once."""
+        writer = DelimitedWriter(sink, self._header_bytes, self._added, self._delimiter)
+        if carried is None:
+            writer.write_header()
+        return writer
 
     @contextmanager
     def copier(self, sink: BinaryIO) -> Iterator[RawCopier]:
@@ -131,35 +149,44 @@ class DelimitedReader:
         if header is None:
             raise DataError(f"{self._name}: the file is empty; expected a header row that names the columns")
         self._added.refuse_clash(header, self._name)
-        if self._column not in header:
+        if self._column.name not in header:
             raise DataError(
-                f"{self._name}: no column {self._column!r}; the header has {name_columns(header)} "
+                f"{self._name}: no column {self._column.name!r}; the header has {name_columns(header)} "
                 "(choose one with --column)"
             )
-        if header.count(self._column) > 1:
-            raise DataError(f"{self._name}: {header.count(self._column)} columns are named {self._column!r}")
+        if header.count(self._column.name) > 1:
+            raise DataError(f"{self._name}: {header.count(self._column.name)} columns are named {self._column.name!r}")
         # Spreadsheets tell UTF-8 by the mark, so it stays.
         self._header_bytes = (_BOM if self._records.has_bom else b"") + self._records.raw
         return header
 
 
-class DelimitedWriter:
-    """Writes each record's own bytes, then a score and a model."""
+class DelimitedWriter(RawWriter):
+    """Writes each record's own bytes, then scores and models."""
 
-    def __init__(self, sink: BinaryIO, header: bytes, added: AddedColumns, delimiter: str) -> None:
+    def __init__(self, sink: Sink, header: bytes, added: AddedColumns, delimiter: str) -> None:
         self._sink = sink
+        self._header = header
+        self._added = added
         self._delimiter = delimiter
         self._newline = b"\r\n" if header.endswith(b"\r\n") else b"\n"
-        sink.write(self._extended(header, self._tail(added.score, added.model)))
 
-    def write(self, batch: Batch[list[bytes]], scores: NDArray[np.float32], models: Choices) -> None:
+    def write_header(self) -> None:
+        """Write the input's header with the new names."""
+        self._sink.write(self._extended(self._header, self._tail(*self._added.names)))
+
+    def write(self, batch: Batch[list[bytes]], scored: Sequence[Scored]) -> None:
         """Write the records of `batch`."""
-        fields = {model: self._tail(model) for model in models.names}
-        start = self._delimiter.encode()
-        self._sink.writelines(
-            self._extended(raw, start + score_text(score).encode() + fields[model])
-            for raw, score, model in zip(batch.payload, scores, models, strict=True)
+        fields = [self._fields(one) for one in scored]
+        self._sink.write(
+            b"".join(self._extended(raw, b"".join(new)) for raw, *new in zip(batch.payload, *fields, strict=True))
         )
+
+    def _fields(self, scored: Scored) -> Iterator[bytes]:
+        start = self._delimiter.encode()
+        ends = {model: self._tail(model) for model in scored.models.names}
+        for score, model in zip(scored.scores, scored.models, strict=True):
+            yield start + score_text(score).encode() + ends[model]
 
     def _extended(self, raw: bytes, tail: bytes) -> bytes:
         text = raw.rstrip(b"\r\n")
@@ -212,6 +239,7 @@ class _Records:
     """
 
     def __init__(self, lines: Lines, delimiter: str) -> None:
+        self.lines = lines
         self._source = _RecordLines(lines)
         self._reader = csv.reader(self._source, delimiter=delimiter, strict=True)
 
@@ -239,9 +267,5 @@ class _Records:
         return self._source.first
 
     @property
-    def position(self) -> int:
-        return self._source.lines.position
-
-    @property
     def has_bom(self) -> bool:
-        return self._source.lines.has_bom
+        return self.lines.has_bom

@@ -7,31 +7,27 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.batch.formats.lines import Lines, too_long
-from fastroute.batch.rows import AddedColumns, Batch, PendingRows, RawCopier, name_columns, score_text
+from fastroute.batch.prompts import NoPromptError, PromptColumn, json_type
+from fastroute.batch.rows import (
+    AddedColumns,
+    Batch,
+    Mark,
+    PendingRows,
+    RawCopier,
+    RawWriter,
+    Sink,
+    name_columns,
+    score_text,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from fastroute.batch.scoring import Choices
+    from fastroute.batch.scoring import Scored
 
 _JSON_WHITESPACE = b" \t\r\n"
-_TYPE_NAMES = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-}
 # Numbers are only looked at, never written back: as floats they parse at any length.
 _DECODER = json.JSONDecoder(parse_int=float)
-
-
-class _NoPromptError(Exception):
-    """A line holds no prompt; the message is the reason."""
 
 
 class JsonLinesReader:
@@ -45,7 +41,7 @@ class JsonLinesReader:
     stream : binary file
     name : str
         What messages call the input.
-    column : str
+    column : PromptColumn
         Key of the prompt.
     added : AddedColumns
     total : int or None
@@ -54,38 +50,41 @@ class JsonLinesReader:
 
     unit = "B"
 
-    def __init__(self, stream: BinaryIO, name: str, column: str, added: AddedColumns, total: int | None = None) -> None:
+    def __init__(
+        self, stream: BinaryIO, name: str, column: PromptColumn, added: AddedColumns, total: int | None = None
+    ) -> None:
         self._lines = Lines(stream, name)
         self._name = name
         self._column = column
         self._added = added
         self.total = total
 
-    def batches(self) -> Iterator[Batch[list[bytes]]]:
+    def batches(self, start: Mark = Mark()) -> Iterator[Batch[list[bytes]]]:
         """Read the rows in batches."""
         pending = PendingRows(self._name)
-        row = 0
+        row = start.rows
+        if row:
+            self._lines.go_to(start)
         for line in self._lines:
             if line.raw is not None and line.raw.isspace():
                 continue
             row += 1
             try:
                 prompt = self._prompt(line.raw)
-            except _NoPromptError as problem:
+            except NoPromptError as problem:
                 pending.reject(row, line.number, str(problem))
             else:
                 assert line.raw is not None
                 pending.add(prompt, line.raw)
             if pending.full:
-                yield pending.batch(self._lines.position)
+                yield pending.batch(self._lines.mark(row))
                 pending = PendingRows(self._name)
         if not pending.empty:
-            yield pending.batch(self._lines.position)
+            yield pending.batch(self._lines.mark(row))
 
-    @contextmanager
-    def writer(self, sink: BinaryIO) -> Iterator[JsonLinesWriter]:
+    def writer(self, sink: Sink, carried: Sequence[str] | None = None) -> JsonLinesWriter:  # noqa: ARG002
         """Give a writer of the same rows with the added members."""
-        yield JsonLinesWriter(sink, self._added)
+        return JsonLinesWriter(sink, self._added)
 
     @contextmanager
     def copier(self, sink: BinaryIO) -> Iterator[RawCopier]:
@@ -95,49 +94,51 @@ class JsonLinesReader:
     def _prompt(self, raw: bytes | None) -> str:
         members = _parse_object(raw)
         self._added.refuse_clash(members, self._name)
-        if self._column not in members:
+        if self._column.name not in members:
             found = name_columns(list(members))
-            raise _NoPromptError(f"column {self._column!r} is missing; this row has {found}")
-        prompt = members[self._column]
-        if not isinstance(prompt, str):
-            found = _TYPE_NAMES[type(prompt)]
-            raise _NoPromptError(f"column {self._column!r}: expected a string, found {found}")
-        return prompt
+            raise NoPromptError(f"column {self._column.name!r} is missing; this row has {found}")
+        return self._column.of_value(members[self._column.name])
 
 
-class JsonLinesWriter:
-    """Writes each row's own bytes with a score and a model before the closing brace."""
+class JsonLinesWriter(RawWriter):
+    """Writes each row's own bytes with scores and models before the closing brace."""
 
-    def __init__(self, sink: BinaryIO, added: AddedColumns) -> None:
+    def __init__(self, sink: Sink, added: AddedColumns) -> None:
         self._sink = sink
-        self._before_score = f", {json.dumps(added.score)}: ".encode()
-        self._before_model = f", {json.dumps(added.model)}: ".encode()
+        self._before = [
+            (f", {json.dumps(score)}: ".encode(), f", {json.dumps(model)}: ".encode()) for score, model in added.pairs
+        ]
 
-    def write(self, batch: Batch[list[bytes]], scores: NDArray[np.float32], models: Choices) -> None:
+    def write(self, batch: Batch[list[bytes]], scored: Sequence[Scored]) -> None:
         """Write the rows of `batch`, each ended by a newline."""
-        quoted = {model: json.dumps(model).encode() for model in models.names}
-        self._sink.writelines(
-            self._scored(raw, score_text(score).encode(), quoted[model])
-            for raw, score, model in zip(batch.payload, scores, models, strict=True)
+        members = [self._members(one, *before) for one, before in zip(scored, self._before, strict=True)]
+        self._sink.write(
+            b"".join(_extended(raw, b"".join(new)) for raw, *new in zip(batch.payload, *members, strict=True))
         )
 
-    def _scored(self, raw: bytes, score: bytes, model: bytes) -> bytes:
-        text = raw.rstrip(_JSON_WHITESPACE)
-        end = raw[len(text) :] if raw.endswith(b"\n") else b"\n"
-        return b"".join((text[:-1], self._before_score, score, self._before_model, model, b"}", end))
+    def _members(self, scored: Scored, before_score: bytes, before_model: bytes) -> Iterator[bytes]:
+        quoted = {model: before_model + json.dumps(model).encode() for model in scored.models.names}
+        for score, model in zip(scored.scores, scored.models, strict=True):
+            yield before_score + score_text(score).encode() + quoted[model]
+
+
+def _extended(raw: bytes, members: bytes) -> bytes:
+    text = raw.rstrip(_JSON_WHITESPACE)
+    end = raw[len(text) :] if raw.endswith(b"\n") else b"\n"
+    return b"".join((text[:-1], members, b"}", end))
 
 
 def _parse_object(raw: bytes | None) -> dict[str, object]:
     if raw is None:
-        raise _NoPromptError(too_long())
+        raise NoPromptError(too_long())
     try:
         value = _DECODER.decode(raw.rstrip(_JSON_WHITESPACE).decode())
     except UnicodeDecodeError as error:
-        raise _NoPromptError(f"invalid UTF-8 at byte {error.start + 1} of the line") from None
+        raise NoPromptError(f"invalid UTF-8 at byte {error.start + 1} of the line") from None
     except json.JSONDecodeError as error:
-        raise _NoPromptError(f"broken JSON at character {error.pos + 1}: {error.msg}") from None
+        raise NoPromptError(f"broken JSON at character {error.pos + 1}: {error.msg}") from None
     except RecursionError:
-        raise _NoPromptError("JSON nested too deeply") from None
+        raise NoPromptError("JSON nested too deeply") from None
     if not isinstance(value, dict):
-        raise _NoPromptError(f"expected a JSON object, found {_TYPE_NAMES[type(value)]}")
+        raise NoPromptError(f"expected a JSON object, found {json_type(value)}")
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from fastroute.batch.rows import MAX_ROW_BYTES
+from fastroute.batch.rows import MAX_ROW_BYTES, Mark
 from fastroute.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ class Lines:
 
     Attributes
     ----------
-    position : int
-        Bytes read so far.
     has_bom : bool
         Whether the stream began with a UTF-8 byte order mark; it is not part of the first line.
     """
@@ -45,8 +43,32 @@ class Lines:
         self._stream = stream
         self._name = name
         self._number = 0
-        self.position = 0
+        self._position = 0
         self.has_bom = False
+
+    def mark(self, rows: int) -> Mark:
+        """Return the place after the last line, before which there are `rows` rows."""
+        return Mark(rows, self._number, self._position)
+
+    def go_to(self, mark: Mark) -> None:
+        """Go on at a later place, which need not be read again where the stream can seek.
+
+        Raises
+        ------
+        DataError
+            The stream ends before it.
+        """
+        left = mark.offset - self._position
+        if self._stream.seekable():
+            self._stream.seek(left, 1)
+        else:
+            while left > 0:
+                skipped = len(self._stream.read(min(left, _CHUNK)))
+                if not skipped:
+                    raise DataError(f"{self._name}: expected at least {mark.offset} bytes, found {mark.offset - left}")
+                left -= skipped
+        self._number = mark.lines
+        self._position = mark.offset
 
     def __iter__(self) -> Iterator[Line]:
         return self
@@ -79,7 +101,7 @@ class Lines:
             raw = self._stream.readline(limit)
         except OSError as error:
             raise DataError(f"{self._name}: can't be read: {error.strerror or error}") from error
-        self.position += len(raw)
+        self._position += len(raw)
         return raw
 
 

@@ -1,0 +1,466 @@
+"""Writing Parquet: the input's column chunks copied as they are, or its rows encoded anew, with new columns beside them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from fastroute.batch.arrow import kept_rows, models_of
+from fastroute.batch.formats.parquet_footers import MAGIC, Footer, assembled
+from fastroute.batch.formats.parquet_groups import RowGroup
+from fastroute.batch.scoring import Choices, Scored
+from fastroute.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from fastroute.batch.formats.parquet import ArrowRows, GroupRows
+    from fastroute.batch.rows import AddedColumns, Batch, Sink
+
+__all__ = ["CopyingWriter", "DecodingWriter", "ParquetCopier", "codecs_of", "footer_of"]
+
+# A row group that is encoded anew is written when the input's ends, or at this size: it may be larger than memory.
+MAX_GROUP_BYTES = 64 << 20
+_COPY_BYTES = 1 << 20
+_ARROW_SCHEMA = b"ARROW:schema"
+
+Codecs = str | dict[str, str]
+
+
+class _Writing:
+    """An output in the making: its row groups, those of earlier runs included."""
+
+    def __init__(self, sink: Sink, carried: Sequence[str] | None) -> None:
+        self._sink = sink
+        self._groups = [RowGroup.decoded(base64.b64decode(text), "journal") for text in carried or ()]
+        self._told = len(self._groups)
+        if carried is None:
+            sink.write(MAGIC)
+
+    def _new_groups(self) -> list[str]:
+        new = self._groups[self._told :]
+        self._told = len(self._groups)
+        return [base64.b64encode(group.encoded()).decode() for group in new]
+
+
+class _Segment:
+    """Row groups that Arrow's writer puts at the end of a sink, as if they were a file of their own."""
+
+    def __init__(self, sink: Sink, schema: pa.Schema, codecs: Codecs, plain: Sequence[str] = ()) -> None:
+        from pyarrow import parquet
+
+        self._sink = _SegmentSink(sink)
+        encodings: Any = [name for name in schema.names if name not in plain] if plain else True
+        self._writer = parquet.ParquetWriter(self._sink, schema, compression=codecs, use_dictionary=encodings)
+
+    def write(self, table: pa.Table) -> None:
+        """Write a row group."""
+        self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def complete(self) -> Footer:
+        """Return the footer, which is not written."""
+        self._sink.hold()
+        self._writer.close()
+        return self._sink.footer()
+
+    def abandon(self) -> None:
+        """Let Arrow's writer go; it would complete the file even when it is deleted."""
+        self._sink.cut()
+        self._writer.close()
+
+
+class _SegmentSink:
+    """What Arrow's writer needs of a file, which begins where the sink ends: without a head, and without a footer."""
+
+    closed = False
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink: Sink | None = sink
+        self._place = sink.tell() - len(MAGIC)
+        self._head = len(MAGIC)
+        self._held: io.BytesIO | None = None
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        self._place += size
+        if self._head:
+            skipped = min(self._head, size)
+            self._head -= skipped
+            data = memoryview(data)[skipped:]
+        if self._held is not None:
+            self._held.write(data)
+        elif self._sink is not None and len(data):
+            self._sink.write(data)
+        return size
+
+    def tell(self) -> int:
+        return self._place
+
+    def flush(self) -> None:
+        """Leave flushing to the sink's owner."""
+
+    def hold(self) -> None:
+        """Keep what is written from now on."""
+        self._held = io.BytesIO()
+
+    def footer(self) -> Footer:
+        assert self._held is not None
+        held = self._held.getvalue()
+        end = len(held) - 8
+        start = end - int.from_bytes(held[end : end + 4], "little")
+        if start > 0 and self._sink is not None:
+            self._sink.write(held[:start])
+        return Footer.parsed(held[start:end], "output")
+
+    def cut(self) -> None:
+        """Let nothing through from now on."""
+        self._sink = None
+        self._held = None
+
+    def close(self) -> None:
+        """Leave the sink open: it is the caller's."""
+
+
+class CopyingWriter(_Writing):
+    """Copies the column chunks of one Parquet file byte for byte, and adds those of the new columns.
+
+    A row group that has lost rows is decoded, and encoded without them.
+
+    Parameters
+    ----------
+    sink : Sink
+    file : pyarrow.parquet.ParquetFile
+        The input.
+    stream : binary file
+        Its bytes; read without moving its position.
+    footer : Footer
+        Its footer.
+    column : str
+        The column whose codec the new ones get.
+    added : AddedColumns
+    carried : sequence of str or None
+        What earlier checkpoints returned.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        file: Any,
+        stream: BinaryIO,
+        footer: Footer,
+        column: str,
+        added: AddedColumns,
+        carried: Sequence[str] | None,
+    ) -> None:
+        super().__init__(sink, carried)
+        self._file = file
+        self._descriptor = stream.fileno()
+        self._footer = footer
+        self._added = added
+        codecs = codecs_of(file.metadata)
+        self._codec = codecs if isinstance(codecs, str) else _codec_of(codecs, column)
+        self._all_codecs = _extended_codecs(codecs, added)
+        self._new = _added_schema(added)
+        self._held: list[tuple[GroupRows, Sequence[Scored]]] = []
+
+    def write(self, batch: Batch[GroupRows], scored: Sequence[Scored]) -> None:
+        """Keep the scores until the row group ends, and write it then."""
+        self._held.append((batch.payload, scored))
+        if batch.payload.ends_group:
+            self._end_group()
+
+    def checkpoint(self) -> list[str] | None:
+        """Return the row groups since the last; only between two row groups."""
+        return None if self._held else self._new_groups()
+
+    def complete(self) -> None:
+        """Write the footer."""
+        assert not self._held
+        metadata = {}
+        if _ARROW_SCHEMA in self._footer.metadata:
+            extended = _extended_schema(self._file.schema_arrow, self._added)
+            metadata[_ARROW_SCHEMA] = base64.b64encode(extended.serialize().to_pybytes())
+        self._sink.write(assembled(self._footer, footer_of(self._new), self._groups, metadata=metadata))
+
+    def abandon(self) -> None:
+        """Have nothing to let go of."""
+
+    def _end_group(self) -> None:
+        number = self._held[0][0].group
+        if any(rows.good is not None for rows, _ in self._held):
+            self._encode_group(number)
+        else:
+            group = self._footer.groups[number]
+            moved = group.relocated(self._copied(group))
+            segment = _Segment(self._sink, self._new, self._codec, plain=[score for score, _ in self._added.pairs])
+            try:
+                segment.write(_table(self._new, [scored for _, scored in self._held]))
+            except BaseException:
+                segment.abandon()
+                raise
+            self._groups.append(moved.joined(segment.complete().groups[0]))
+        self._held = []
+
+    def _copied(self, group: RowGroup) -> list[int]:
+        """Copy the chunks and return where they begin."""
+        starts: list[int] = []
+        begin = end = 0
+        for start, length in group.chunks:
+            if start != end:
+                self._copy(begin, end)
+                begin = end = start
+            starts.append(self._sink.tell() + end - begin)
+            end += length
+        self._copy(begin, end)
+        return starts
+
+    def _copy(self, begin: int, end: int) -> None:
+        while begin < end:
+            data = os.pread(self._descriptor, min(_COPY_BYTES, end - begin), begin)
+            if not data:
+                raise DataError("the file was cut short while it was read")
+            self._sink.write(data)
+            begin += len(data)
+
+    def _encode_group(self, number: int) -> None:
+        """Write the good rows of a row group, all columns of which are read for it."""
+        schema = _extended_schema(self._file.schema_arrow, self._added)
+        good = np.concatenate([rows.good if rows.good is not None else np.ones(rows.rows, np.bool_) for rows, _ in self._held])
+        scored = [_joined_scores(column) for column in zip(*(scored for _, scored in self._held), strict=True)]
+        segment = _Segment(self._sink, schema, self._all_codecs)
+        try:
+            row = at = 0
+            group = _PendingGroup(segment)
+            for rows in self._file.iter_batches(1024, row_groups=[number]):
+                kept = good[row : row + rows.num_rows]
+                row += rows.num_rows
+                count = int(np.count_nonzero(kept))
+                if count:
+                    table = kept_rows(rows, kept)
+                    part = [_part(one, at, at + count) for one in scored]
+                    group.add(_with_columns(table, schema, part))
+                    at += count
+            group.end()
+        except BaseException:
+            segment.abandon()
+            raise
+        self._groups.extend(segment.complete().groups)
+
+
+class DecodingWriter(_Writing):
+    """Writes the rows of one Parquet file with new columns, encoded anew, row group by row group.
+
+    Parameters
+    ----------
+    sink : Sink
+    schema : pyarrow.Schema
+        The input's schema, with its metadata.
+    added : AddedColumns
+    codecs : str or dict
+        Codec of all columns, or of each.
+    carried : sequence of str or None
+        What earlier checkpoints returned.
+    """
+
+    def __init__(
+        self, sink: Sink, schema: pa.Schema, added: AddedColumns, codecs: Codecs, carried: Sequence[str] | None
+    ) -> None:
+        super().__init__(sink, carried)
+        self._schema = _extended_schema(schema, added)
+        self._codecs = _extended_codecs(codecs, added)
+        self._segment: _Segment | None = None
+        self._pending: _PendingGroup | None = None
+
+    def write(self, batch: Batch[ArrowRows], scored: Sequence[Scored]) -> None:
+        """Write the rows of `batch`, at the latest when their row group ends."""
+        if self._segment is None or self._pending is None:
+            self._segment = _Segment(self._sink, self._schema, self._codecs)
+            self._pending = _PendingGroup(self._segment)
+        rows = batch.payload.table
+        if rows.num_rows:
+            self._pending.add(_with_columns(rows, self._schema, scored))
+        if batch.payload.ends_group:
+            self._pending.end()
+
+    def checkpoint(self) -> list[str] | None:
+        """Return the row groups since the last; only between two row groups."""
+        if self._pending is not None and not self._pending.empty:
+            return None
+        self._end_segment()
+        return self._new_groups()
+
+    def complete(self) -> None:
+        """Write what is left, and the footer."""
+        if self._pending is not None:
+            self._pending.end()
+        self._end_segment()
+        self._sink.write(assembled(footer_of(self._schema), None, self._groups))
+
+    def abandon(self) -> None:
+        """Let go of Arrow's writer."""
+        if self._segment is not None:
+            self._segment.abandon()
+
+    def _end_segment(self) -> None:
+        segment, self._segment, self._pending = self._segment, None, None
+        if segment is not None:
+            self._groups.extend(segment.complete().groups)
+
+
+class ParquetCopier:
+    """Writes some of the rows of one Parquet file as they are."""
+
+    def __init__(self, sink: BinaryIO, schema: pa.Schema, codecs: Codecs) -> None:
+        self._sink = _CountingSink(sink)
+        self._sink.write(MAGIC)
+        self._schema = schema
+        self._segment = _Segment(self._sink, schema, codecs)
+        self._pending = _PendingGroup(self._segment)
+
+    def write(self, batch: Batch[ArrowRows], keep: NDArray[np.bool_]) -> None:
+        """Write the rows to keep, at the latest when their row group ends."""
+        rows = batch.payload.table
+        if keep.any():
+            self._pending.add(kept_rows(rows, keep))
+        if batch.payload.ends_group:
+            self._pending.end()
+
+    def complete(self) -> None:
+        """Write what is left, and the footer."""
+        self._pending.end()
+        self._sink.write(assembled(footer_of(self._schema), None, self._segment.complete().groups))
+
+    def abandon(self) -> None:
+        """Close without a footer."""
+        self._segment.abandon()
+
+
+class _PendingGroup:
+    """Rows on their way into a row group of bounded size."""
+
+    def __init__(self, segment: _Segment) -> None:
+        self._segment = segment
+        self._tables: list[pa.Table] = []
+        self._bytes = 0
+
+    @property
+    def empty(self) -> bool:
+        return not self._tables
+
+    def add(self, rows: pa.Table) -> None:
+        self._tables.append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes >= MAX_GROUP_BYTES:
+            self.end()
+
+    def end(self) -> None:
+        if self._tables:
+            import pyarrow as pa
+
+            self._segment.write(pa.concat_tables(self._tables))
+        self._tables = []
+        self._bytes = 0
+
+
+class _CountingSink:
+    """A stream of which nothing but writing is asked."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        self._stream.write(data)
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._size
+
+
+def footer_of(schema: pa.Schema) -> Footer:
+    """Return the footer that Arrow writes for a file of this schema without rows."""
+    from pyarrow import parquet
+
+    file = io.BytesIO()
+    parquet.ParquetWriter(file, schema).close()
+    return Footer.read(file, "schema")
+
+
+def codecs_of(metadata: Any) -> Codecs:
+    """Return the codec of the first row group's columns: one name, or one for each where they differ."""
+    if metadata.num_row_groups == 0 or metadata.num_columns == 0:
+        return "snappy"
+    group = metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    codecs = {column.path_in_schema: _codec(column.compression) for column in columns}
+    names = set(codecs.values())
+    return names.pop() if len(names) == 1 else codecs
+
+
+def _codec(name: str) -> str:
+    return "none" if name == "UNCOMPRESSED" else name.lower()
+
+
+def _codec_of(codecs: dict[str, str], column: str) -> str:
+    own = [codec for path, codec in codecs.items() if path == column or path.startswith(f"{column}.")]
+    return (own or list(codecs.values()))[0]
+
+
+def _extended_codecs(codecs: Codecs, added: AddedColumns) -> Codecs:
+    if isinstance(codecs, str):
+        return codecs
+    return codecs | dict.fromkeys(added.names, next(iter(codecs.values())))
+
+
+def _added_schema(added: AddedColumns) -> pa.Schema:
+    import pyarrow as pa
+
+    fields = []
+    for score, model in added.pairs:
+        fields += [pa.field(score, pa.float32(), nullable=False), pa.field(model, pa.string(), nullable=False)]
+    return pa.schema(fields)
+
+
+def _extended_schema(schema: pa.Schema, added: AddedColumns) -> pa.Schema:
+    for field in _added_schema(added):
+        schema = schema.append(field)
+    return schema
+
+
+def _table(schema: pa.Schema, batches: Sequence[Sequence[Scored]]) -> pa.Table:
+    """Return the new columns of several batches."""
+    import pyarrow as pa
+
+    scored = [_joined_scores(column) for column in zip(*batches, strict=True)]
+    return pa.Table.from_arrays(_columns(scored), schema=schema)
+
+
+def _with_columns(rows: pa.Table, schema: pa.Schema, scored: Sequence[Scored]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.Table.from_arrays([*rows.columns, *_columns(scored)], schema=schema)
+
+
+def _columns(scored: Sequence[Scored]) -> list[pa.Array]:
+    import pyarrow as pa
+
+    return [column for one in scored for column in (pa.array(one.scores, pa.float32()), models_of(one.models))]
+
+
+def _joined_scores(parts: Sequence[Scored]) -> Scored:
+    first = parts[0].models
+    wants_strong = np.concatenate([part.models.wants_strong for part in parts])
+    return Scored(np.concatenate([part.scores for part in parts]), Choices(first.strong, first.weak, wants_strong))
+
+
+def _part(scored: Scored, start: int, end: int) -> Scored:
+    models = scored.models
+    return Scored(scored.scores[start:end], Choices(models.strong, models.weak, models.wants_strong[start:end]))

@@ -1,0 +1,188 @@
+"""How far a run got: a line for every checkpoint, each on disk before the next begins."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fastroute.batch.rows import Mark
+from fastroute.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Checkpoint", "Counts", "FileCounts", "Journal", "Reached"]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a run has done so far.
+
+    Attributes
+    ----------
+    rows, skipped : int
+        Rows written, and rows left out.
+    lost : int
+        Files of which a part could not be read.
+    strong_rows, fallbacks : list of int
+        For each router.
+    """
+
+    rows: int = 0
+    skipped: int = 0
+    lost: int = 0
+    strong_rows: list[int] = field(default_factory=list)
+    fallbacks: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class FileCounts:
+    """What became of one input: its rows, those left out, the output's bytes; None for no output."""
+
+    rows: int
+    skipped: int
+    bytes: int | None
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Where a run can go on.
+
+    Attributes
+    ----------
+    file : int
+        Number of the input.
+    mark : Mark
+        Where to go on in it.
+    written, rejected : int
+        Bytes of its output and of the rejects.
+    carried : list of str
+        What its writer needs besides, since the last checkpoint.
+    counts : Counts
+        Of the whole run.
+    file_counts : FileCounts
+        Of this input.
+    ends_file : bool
+        Whether the input is done.
+    """
+
+    file: int
+    mark: Mark
+    written: int
+    rejected: int
+    carried: list[str]
+    counts: Counts
+    file_counts: FileCounts
+    ends_file: bool
+
+
+@dataclass(slots=True)
+class Reached:
+    """What the checkpoints of a journal come to."""
+
+    file: int = 0
+    mark: Mark = field(default_factory=Mark)
+    written: int = 0
+    rejected: int = 0
+    carried: list[str] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    file_counts: FileCounts = field(default_factory=lambda: FileCounts(0, 0, None))
+    done: list[FileCounts] = field(default_factory=list)
+    begun: bool = False
+    complete: bool = False
+
+    def add(self, point: Checkpoint) -> None:
+        """Go on to the next checkpoint."""
+        self.begun = True
+        self.counts = point.counts
+        self.rejected = point.rejected
+        if point.ends_file:
+            self.done.append(point.file_counts)
+            self.file, self.mark, self.written = point.file + 1, Mark(), 0
+            self.carried, self.file_counts = [], FileCounts(0, 0, None)
+        else:
+            self.file, self.mark, self.written = point.file, point.mark, point.written
+            self.carried += point.carried
+            self.file_counts = point.file_counts
+
+
+class Journal:
+    """A file of checkpoints.
+
+    Parameters
+    ----------
+    descriptor : int
+        Open for reading and writing, at the end once `replay` was called; closed by the caller.
+    name : str
+        What messages call it.
+    """
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self._descriptor = descriptor
+        self._name = name
+
+    def replay(self) -> Reached:
+        """Read the checkpoints; a last line that was not completed is cut off.
+
+        Raises
+        ------
+        DataError
+            A line before the last is damaged.
+        """
+        reached = Reached()
+        end = 0
+        lines = list(self._lines())
+        for number, line in enumerate(lines, start=1):
+            values = _checked(line)
+            if values is None:
+                if number == len(lines):
+                    break
+                raise DataError(f"{self._name}: line {number} is damaged; --overwrite begins anew")
+            end += len(line)
+            if values == {"complete": True}:
+                reached.complete = True
+            else:
+                reached.add(_checkpoint(values))
+        os.ftruncate(self._descriptor, end)
+        os.lseek(self._descriptor, end, os.SEEK_SET)
+        return reached
+
+    def add(self, point: Checkpoint) -> None:
+        """Add a checkpoint; on disk when this returns."""
+        self._append(asdict(point))
+
+    def complete(self) -> None:
+        """Say that all inputs are done and nothing is left but to publish the output."""
+        self._append({"complete": True})
+
+    def _append(self, values: dict[str, Any]) -> None:
+        from fastroute.artifact import write_all
+
+        text = json.dumps(values, separators=(",", ":"))
+        write_all(self._descriptor, f"{zlib.crc32(text.encode()):08x} {text}\n".encode())
+        os.fsync(self._descriptor)
+
+    def _lines(self) -> Iterator[bytes]:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        with open(self._descriptor, "rb", closefd=False) as file:
+            yield from file
+
+
+def _checked(line: bytes) -> dict[str, Any] | None:
+    digest, _, text = line.partition(b" ")
+    if not line.endswith(b"\n") or digest != b"%08x" % zlib.crc32(text[:-1]):
+        return None
+    values: dict[str, Any] = json.loads(text)
+    return values
+
+
+def _checkpoint(values: dict[str, Any]) -> Checkpoint:
+    parts = {
+        "mark": Mark(**values["mark"]),
+        "counts": Counts(**values["counts"]),
+        "file_counts": FileCounts(**values["file_counts"]),
+    }
+    return Checkpoint(**(values | parts))

@@ -1,0 +1,138 @@
+"""The manifest of a run: what it reads, with which routers, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastroute.errors import DataError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastroute.batch.inputs import Input
+    from fastroute.batch.scoring import Scorer
+
+__all__ = ["FORMAT", "check_same", "check_unchanged", "describe", "identified"]
+
+FORMAT = "fastroute.scored/1"
+_EDGE_BYTES = 64 << 10
+
+
+def describe(
+    inputs: Sequence[Input], routers: Mapping[str, Scorer], thresholds: Sequence[float], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the manifest of a run that begins; JSON values.
+
+    Raises
+    ------
+    DataError
+        An input can't be read.
+    """
+    from fastroute import __version__
+
+    return {
+        "format": FORMAT,
+        "id": secrets.token_hex(8),
+        "fastroute": __version__,
+        "inputs": [{"path": os.path.abspath(file.path), "name": file.name, **_state_of(file.path)} for file in inputs],
+        "routers": [
+            {"label": label, **identified(router), "threshold": float(threshold)}
+            for (label, router), threshold in zip(routers.items(), thresholds, strict=True)
+        ],
+        "options": dict(options),
+    }
+
+
+def identified(router: Scorer) -> dict[str, str]:
+    """Return what tells one router from another: its kind, the hash of its artifact, its models."""
+    return {
+        "kind": str(getattr(router, "kind", type(router).__name__)),
+        "artifact": str(getattr(router, "artifact", "")),
+        "strong": router.strong,
+        "weak": router.weak,
+    }
+
+
+def check_same(begun: Mapping[str, Any], now: Mapping[str, Any], place: str) -> None:
+    """Refuse to go on with a run that was another one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Options differ, or a router is not known by a hash.
+    DataError
+        An input has changed, or a router's artifact.
+    """
+    for key in ("format", "fastroute"):
+        if begun.get(key) != now[key]:
+            raise InvalidArgumentError(f"{place}: begun with {key} {begun.get(key)}, this is {now[key]}")
+    for name in sorted({*begun["options"], *now["options"]}):
+        before, after = begun["options"].get(name), now["options"].get(name)
+        if before != after:
+            raise InvalidArgumentError(f"{place}: begun with {name} {before!r}, found {after!r}; --overwrite begins anew")
+    _check_inputs(begun["inputs"], now["inputs"], place)
+    _check_routers(begun["routers"], now["routers"], place)
+
+
+def check_unchanged(path: str, described: Mapping[str, Any]) -> None:
+    """Raise DataError if a file is not what it was when the run began."""
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+    if (status.st_size, status.st_mtime_ns) != (described["bytes"], described["modified_ns"]):
+        raise DataError(f"{path}: the file has changed while it was read")
+
+
+def _check_inputs(begun: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], place: str) -> None:
+    before = {file["path"]: file for file in begun}
+    after = {file["path"]: file for file in now}
+    for path in sorted({*before, *after}):
+        if path not in after:
+            raise DataError(f"{path}: is no input any more, and was one when the run in {place} began")
+        if path not in before:
+            raise DataError(f"{path}: was no input when the run in {place} began; score it by itself")
+        if before[path] != after[path]:
+            changed = [key for key in after[path] if before[path].get(key) != after[path][key]]
+            raise DataError(
+                f"{path}: the file has changed since the run in {place} began ({', '.join(changed)}); "
+                "--overwrite begins anew"
+            )
+
+
+def _check_routers(begun: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], place: str) -> None:
+    labels = [router["label"] for router in begun], [router["label"] for router in now]
+    if labels[0] != labels[1]:
+        raise InvalidArgumentError(f"{place}: begun with routers {labels[0]}, found {labels[1]}")
+    for before, after in zip(begun, now, strict=True):
+        label = after["label"]
+        if not after["artifact"]:
+            raise InvalidArgumentError(
+                f"router {label}: it was never saved, so that nothing tells whether it is the one that the run in {place} "
+                "began with"
+            )
+        if before["artifact"] != after["artifact"]:
+            raise DataError(
+                f"router {label}: the artifact has changed since the run in {place} began: "
+                f"{before['artifact'][:16]} then, {after['artifact'][:16]} now; --overwrite begins anew"
+            )
+        for key in ("kind", "strong", "weak", "threshold"):
+            if before[key] != after[key]:
+                raise InvalidArgumentError(f"router {label}: {place} was begun with {key} {before[key]}, found {after[key]}")
+
+
+def _state_of(path: str) -> dict[str, Any]:
+    """Return size, time and the hash of both ends of a file: a Parquet file's footer, and what is appended to a log."""
+    try:
+        with Path(path).open("rb") as file:
+            status = os.fstat(file.fileno())
+            digest = hashlib.sha256(file.read(_EDGE_BYTES))
+            file.seek(max(0, status.st_size - _EDGE_BYTES))
+            digest.update(file.read(_EDGE_BYTES))
+    except OSError as error:
+        return {"bytes": None, "modified_ns": None, "edges_sha256": None, "unreadable": error.strerror or str(error)}
+    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "edges_sha256": digest.hexdigest()}
