@@ -42,6 +42,7 @@ _CHUNK_INDEXES = (4, 5, 6, 7)
 _META_BLOOM = (14, 15)
 _CHUNK_DROPPED = (_CHUNK_PATH, *_CHUNK_INDEXES, _CHUNK_CRYPTO, _CHUNK_ENCRYPTED, EXTENSION)
 _META_DROPPED = (*_META_BLOOM, EXTENSION)
+_NOWHERE = I64, encode_integer(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,8 @@ def _read_chunk(reader: Reader) -> tuple[int, int, str | None]:
         elif number == _CHUNK_PATH:
             if reader.binary(kind):
                 elsewhere = "lies in another file"
+        elif number == _CHUNK_START:
+            reader.integer(kind, I64)
         else:
             if number in (_CHUNK_CRYPTO, _CHUNK_ENCRYPTED):
                 elsewhere = "is encrypted"
@@ -200,14 +203,18 @@ def _read_place(reader: Reader) -> tuple[int, int, str | None]:
         values, length, data = found[_META_VALUES], found[_META_COMPRESSED], found[_META_DATA]
     except KeyError as error:
         raise MalformedError(f"a column chunk's metadata without field {error}") from error
-    dictionary = found.get(_META_DICTIONARY, 0)  # some writers say 0 where there is none
-    start = min(data, dictionary) if dictionary > 0 else data
+    dictionary = found.get(_META_DICTIONARY, 0)
+    # No page begins at zero: some writers say that where there is no dictionary, or nothing but one.
+    pages = [data]
+    if dictionary > 0:
+        pages = [dictionary] if data == values == 0 else [data, dictionary]
+    start = min(pages)
     flaw = None
     if start < 0 or length < 0:
         flaw = "lies before the file"
     elif length == 0:
         flaw = "has values in no bytes" if values else None
-    elif max(data, dictionary) >= start + length:
+    elif max(pages) >= start + length:
         flaw = "has pages outside of its bytes"
     return start, length, flaw
 
@@ -224,17 +231,18 @@ def _relocated_chunk(reader: Reader, old: int, length: int, new: int) -> bytes:
                 meta.pop(dropped, None)
             for offset in (_META_DATA, _META_INDEX, _META_DICTIONARY):
                 _shift(meta, offset, old, length, new)
+            meta.setdefault(_META_DATA, _NOWHERE)
             chunk[number] = kind, encode_struct(meta)
         else:
             chunk[number] = kind, reader.raw(kind)
     # Some writers put the place of the first page here, others that of a copy of the metadata, which is not copied.
     _shift(chunk, _CHUNK_START, old, length, new)
-    chunk.setdefault(_CHUNK_START, (I64, encode_integer(0)))
+    chunk.setdefault(_CHUNK_START, _NOWHERE)
     return encode_struct(chunk)
 
 
 def _shift(fields: Fields, number: int, old: int, length: int, new: int) -> None:
-    """Move an offset within a chunk to the chunk's new place; drop one to another place."""
+    """Move an offset within a chunk to the chunk's new place; drop one to elsewhere."""
     if number in fields:
         offset = _i64(fields, number) - old
         del fields[number]

@@ -20,6 +20,7 @@ Fields = dict[int, tuple[int, bytes]]
 _FIXED_BYTES = {TRUE: 1, FALSE: 1, I8: 1, DOUBLE: 8, UUID: 16}
 _BITS = {I16: 16, I32: 32, I64: 64}
 _VARINT_BYTES = 10
+_TOO_LONG = f"an integer of more than {_VARINT_BYTES} bytes"
 _MAX_FIELD = 32767
 # Thrift's own limit in C++. A footer of Parquet has a depth of about ten.
 _MAX_DEPTH = 64
@@ -140,8 +141,8 @@ def _end(data: bytes, at: int, kind: int, depth: int) -> int:
         end = at + 1
         while data[end - 1] > 127:
             end += 1
-        if end - at > _VARINT_BYTES:
-            raise MalformedError(f"an integer of {end - at} bytes")
+            if end > at + _VARINT_BYTES:
+                raise MalformedError(_TOO_LONG)
     elif kind == BINARY:
         length, at = _varint(data, at)
         end = at + length
@@ -218,7 +219,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         number |= (byte & 127) << shift
         if byte < 128:
             return number, at
-    raise MalformedError(f"an integer of more than {_VARINT_BYTES} bytes")
+    raise MalformedError(_TOO_LONG)
 
 
 def _encode_varint(number: int) -> bytes:
