@@ -29,6 +29,7 @@ CSRC_HEADERS = {"immintrin.h", "math.h", "stddef.h", "stdint.h", "string.h"}
 AT_LOADING = {
     "_core": set(),
     "errors": set(),
+    "messages": {"errors"},
     "builtin": set(),
     "artifact": {"errors"},
     "policies": {"errors"},
@@ -39,7 +40,7 @@ AT_LOADING = {
     "routers": {"_core", "artifact", "builtin", "encoders", "endpoints", "errors", "onnx", "policies"},
     "loading": {"artifact", "builtin", "errors"},
     "scoring": {"errors", "loading"},
-    "batch": {"_core", "artifact", "errors", "policies"},
+    "batch": {"_core", "artifact", "errors", "messages", "policies"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
     "exporting": {"artifact", "errors", "onnx", "policies", "routers"},
