@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastroute.batch import ScoreSummary, score_file
+from fastroute.batch import ScoreSummary, score_log
 
 
 class LengthRouter:
@@ -40,7 +40,7 @@ def score_bytes(tmp_path: Path, router: LengthRouter) -> Callable[..., tuple[byt
     def run(content: bytes, suffix: str, **options: object) -> tuple[bytes, ScoreSummary]:
         source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
         source.write_bytes(content)
-        summary = score_file(source, target, router, **options)  # type: ignore[arg-type]
+        summary = score_log(source, target, router, **options)  # type: ignore[arg-type]
         return target.read_bytes(), summary
 
     return run

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy import float32, zeros
 
-from fastroute.batch import score_file
+from fastroute.batch import score_log
 from fastroute.errors import DataError
 
 UNHURRIED = settings(deadline=None, max_examples=60)  # each example is a file
@@ -31,7 +31,7 @@ def scored(content: bytes, suffix: str) -> tuple[bytes, int, int]:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / f"in{suffix}", Path(folder) / f"out{suffix}"
         source.write_bytes(content)
-        summary = score_file(source, target, Halves(), on_error="skip")
+        summary = score_log(source, target, Halves(), on_error="skip")
         return target.read_bytes(), summary.rows, summary.skipped
 
 

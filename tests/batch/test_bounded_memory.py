@@ -19,7 +19,7 @@ PRELUDE = """
 import sys
 from pathlib import Path
 import numpy as np
-from fastroute.batch import score_file
+from fastroute.batch import score_log
 
 class Halves:
     strong, weak, threshold = "S", "W", 0.5
@@ -32,16 +32,16 @@ def peak():
 
 SCRIPT = f"""{PRELUDE}
 small, large, suffix = sys.argv[1:]
-assert score_file(small, small + ".out" + suffix, Halves()).rows == 5_000
+assert score_log(small, small + ".out" + suffix, Halves()).rows == 5_000
 before = peak()
-assert score_file(large, large + ".out" + suffix, Halves()).rows == 200_000
+assert score_log(large, large + ".out" + suffix, Halves()).rows == 200_000
 print(peak() - before)
 """
 
 ENDLESS_LINE = f"""{PRELUDE}
 source, suffix = sys.argv[1:]
 before = peak()
-summary = score_file(source, source + ".out" + suffix, Halves(), on_error="skip")
+summary = score_log(source, source + ".out" + suffix, Halves(), on_error="skip")
 assert "longer than" in summary.first_skipped[-1].reason
 print(peak() - before)
 """

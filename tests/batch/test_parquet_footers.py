@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastroute.batch.parquet_footers import Footer, assembled
-from fastroute.batch.parquet_groups import RowGroup
+from fastroute.batch.formats.parquet_footers import Footer, assembled
+from fastroute.batch.formats.parquet_groups import RowGroup
 from fastroute.errors import InvalidArgumentError
 
 pa = pytest.importorskip("pyarrow")

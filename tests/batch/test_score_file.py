@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastroute.batch import score_file
+from fastroute.batch import score_log
 from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
 
 ROW = b'{"prompt":"hi"}\n'
@@ -22,7 +22,7 @@ ROW = b'{"prompt":"hi"}\n'
 SMALL_DISK = """
 import resource, sys
 import numpy as np
-from fastroute.batch import score_file
+from fastroute.batch import score_log
 from fastroute.errors import FastrouteError
 
 class Halves:
@@ -32,7 +32,7 @@ class Halves:
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 try:
-    score_file(sys.argv[1], sys.argv[2], Halves())
+    score_log(sys.argv[1], sys.argv[2], Halves())
 except FastrouteError as error:
     print(type(error).__name__, error)
 """
@@ -52,24 +52,24 @@ def source(tmp_path):
 def test_batches_are_bounded_in_rows_and_bytes(tmp_path, router):
     source = tmp_path / "in.jsonl"
     source.write_bytes(ROW * 10_000 + b'{"prompt":"' + b"x" * (1 << 20) + b'"}\n' * 1)
-    score_file(source, tmp_path / "out.jsonl", router)
+    score_log(source, tmp_path / "out.jsonl", router)
     assert router.batch_sizes == [4096, 4096, 1809]
     router.batch_sizes.clear()
     source.write_bytes((b'{"prompt":"' + b"x" * (1 << 20) + b'"}\n') * 10)
-    score_file(source, tmp_path / "out.jsonl", router, overwrite=True)
+    score_log(source, tmp_path / "out.jsonl", router, overwrite=True)
     assert router.batch_sizes == [4, 4, 2]
 
 
 def test_summary(tmp_path, source, router):
     source.write_bytes(b'{"prompt":"' + b"x" * 70 + b'"}\n' + ROW * 2 + b"bad\n")
-    summary = score_file(source, tmp_path / "out.jsonl", router, on_error="skip")
+    summary = score_log(source, tmp_path / "out.jsonl", router, on_error="skip")
     assert (summary.rows, summary.skipped, summary.strong_rows) == (3, 1, 1)
     assert (summary.strong, summary.weak, summary.threshold) == ("large", "small", 0.5)
     assert summary.seconds > 0
 
 
 def test_threshold(tmp_path, source, router):
-    summary = score_file(source, tmp_path / "out.jsonl", router, threshold=0.0)
+    summary = score_log(source, tmp_path / "out.jsonl", router, threshold=0.0)
     assert (summary.strong_rows, summary.threshold) == (1, 0.0)
 
 
@@ -77,7 +77,7 @@ def test_a_score_at_the_threshold_goes_to_the_strong_model(tmp_path, source, rou
     below = np.nextafter(np.float32(0.5), np.float32(0))
     router.score = lambda prompts: np.array([0.25, 0.5, below, 1.0], np.float32)
     source.write_bytes(ROW * 4)
-    score_file(source, tmp_path / "out.jsonl", router)
+    score_log(source, tmp_path / "out.jsonl", router)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["model"] for row in rows] == ["small", "large", "small", "large"]
     assert np.float32(rows[2]["score"]) == below
@@ -95,7 +95,7 @@ def test_a_score_at_the_threshold_goes_to_the_strong_model(tmp_path, source, rou
 )
 def test_bad_arguments(tmp_path, source, router, options, message):
     with pytest.raises(InvalidArgumentError, match=message):
-        score_file(source, tmp_path / "out.jsonl", router, **options)
+        score_log(source, tmp_path / "out.jsonl", router, **options)
     assert names_in(tmp_path) == ["in.jsonl"]
 
 
@@ -111,7 +111,7 @@ def test_bad_arguments(tmp_path, source, router, options, message):
 def test_a_router_that_gives_nonsense(tmp_path, source, router, scores):
     router.score = lambda prompts: scores
     with pytest.raises(FastrouteError, match="LengthRouter: expected 1 finite scores, found"):
-        score_file(source, tmp_path / "out.jsonl", router)
+        score_log(source, tmp_path / "out.jsonl", router)
     assert names_in(tmp_path) == ["in.jsonl"]
 
 
@@ -120,9 +120,9 @@ class TestOutput:
         target = tmp_path / "out.jsonl"
         target.write_text("old")
         with pytest.raises(InvalidArgumentError, match=r"out.jsonl: the output exists; pass --overwrite"):
-            score_file(source, target, router)
+            score_log(source, target, router)
         assert target.read_text() == "old"
-        score_file(source, target, router, overwrite=True)
+        score_log(source, target, router, overwrite=True)
         assert target.read_bytes().startswith(b'{"prompt":"hi", "score"')
 
     def test_the_old_one_survives_a_failed_run(self, tmp_path, source, router):
@@ -130,7 +130,7 @@ class TestOutput:
         target.write_text("old")
         source.write_bytes(ROW * 5_000 + b"bad\n")
         with pytest.raises(DataError):
-            score_file(source, target, router, overwrite=True)
+            score_log(source, target, router, overwrite=True)
         assert target.read_text() == "old"
         assert names_in(tmp_path) == ["in.jsonl", "out.jsonl"]
 
@@ -144,7 +144,7 @@ class TestOutput:
             return scored(prompts)
 
         router.score = score
-        score_file(source, target, router)
+        score_log(source, target, router)
         assert target.read_bytes().count(b"\n") == 10_000
 
     @pytest.mark.parametrize("make", [os.link, os.symlink], ids=["hard link", "symlink"])
@@ -153,21 +153,21 @@ class TestOutput:
         make(source, link)
         for target in (source, link, tmp_path / "." / "in.jsonl"):
             with pytest.raises(InvalidArgumentError, match="the output is the input"):
-                score_file(source, target, router, overwrite=True)
+                score_log(source, target, router, overwrite=True)
         assert source.read_bytes() == ROW
 
     def test_a_folder(self, tmp_path, source, router):
         with pytest.raises(InvalidArgumentError, match="expected a file to write, found a folder"):
-            score_file(source, tmp_path, router, overwrite=True)
+            score_log(source, tmp_path, router, overwrite=True)
 
     def test_no_such_folder(self, tmp_path, source, router):
         with pytest.raises(InvalidArgumentError, match=r"out.jsonl: there is no folder '.*nowhere'"):
-            score_file(source, tmp_path / "nowhere" / "out.jsonl", router)
+            score_log(source, tmp_path / "nowhere" / "out.jsonl", router)
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write to")
     def test_a_read_only_folder(self, source, router):
         with pytest.raises(FastrouteError, match=r"/proc/out.jsonl: can't be written"):
-            score_file(source, "/proc/out.jsonl", router)
+            score_log(source, "/proc/out.jsonl", router)
 
     def test_a_disk_that_fills_up(self, tmp_path, source):
         source.write_bytes(ROW * 200_000)
@@ -182,7 +182,7 @@ class TestOutput:
         os.mkfifo(target)
         with ThreadPoolExecutor(1) as pool:
             received = pool.submit(target.read_bytes)
-            assert score_file(source, target, router).rows == 1
+            assert score_log(source, target, router).rows == 1
             assert received.result(10).startswith(b'{"prompt":"hi", "score"')
         assert target.is_fifo()
 
@@ -190,22 +190,22 @@ class TestOutput:
 class TestInput:
     def test_not_there(self, tmp_path, router):
         with pytest.raises(InvalidArgumentError, match=r"missing.jsonl: there is no such file"):
-            score_file(tmp_path / "missing.jsonl", tmp_path / "out.jsonl", router)
+            score_log(tmp_path / "missing.jsonl", tmp_path / "out.jsonl", router)
 
     def test_a_folder(self, tmp_path, router):
         with pytest.raises(InvalidArgumentError, match=f"{tmp_path}: expected a file, found a folder"):
-            score_file(tmp_path, tmp_path / "out.jsonl", router)
+            score_log(tmp_path, tmp_path / "out.jsonl", router)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
     def test_unreadable(self, tmp_path, source, router):
         source.chmod(0)
         with pytest.raises(DataError, match=r"in.jsonl: can't be read: Permission denied"):
-            score_file(source, tmp_path / "out.jsonl", router)
+            score_log(source, tmp_path / "out.jsonl", router)
 
     @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that fails when it is read")
     def test_an_error_while_reading(self, tmp_path, router):
         with pytest.raises(DataError, match=r"/proc/self/mem: can't be read: Input/output error"):
-            score_file("/proc/self/mem", tmp_path / "out.jsonl", router, format="jsonl")
+            score_log("/proc/self/mem", tmp_path / "out.jsonl", router, format="jsonl")
         assert names_in(tmp_path) == []
 
 
@@ -213,14 +213,14 @@ class TestFormat:
     @pytest.mark.parametrize("name", ["in.JSONL", "in.ndjson"])
     def test_by_extension(self, tmp_path, router, name):
         (tmp_path / name).write_bytes(ROW)
-        assert score_file(tmp_path / name, tmp_path / "out.jsonl", router).rows == 1
+        assert score_log(tmp_path / name, tmp_path / "out.jsonl", router).rows == 1
 
     def test_the_option_has_the_last_word(self, tmp_path, router):
         (tmp_path / "in.csv").write_bytes(ROW)
-        assert score_file(tmp_path / "in.csv", tmp_path / "out", router, format="jsonl").rows == 1
+        assert score_log(tmp_path / "in.csv", tmp_path / "out", router, format="jsonl").rows == 1
 
     def test_an_output_of_no_kind_takes_the_inputs(self, tmp_path, source, router):
-        score_file(source, tmp_path / "out.txt", router)
+        score_log(source, tmp_path / "out.txt", router)
         assert (tmp_path / "out.txt").read_bytes().startswith(b'{"prompt":"hi", ')
 
     @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ class TestFormat:
     def test_it_must_be_known_and_one(self, tmp_path, router, names, message):
         (tmp_path / names[0]).write_bytes(ROW)
         with pytest.raises(InvalidArgumentError, match=message):
-            score_file(tmp_path / names[0], tmp_path / names[1], router)
+            score_log(tmp_path / names[0], tmp_path / names[1], router)
         assert names_in(tmp_path) == [names[0]]
 
 
@@ -243,4 +243,4 @@ def test_pyarrow_is_asked_for_by_name(tmp_path, router, monkeypatch):
     (tmp_path / "in.parquet").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(FastrouteError, match=r"pip install 'fastroute\[batch\]'"):
-        score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", router)
+        score_log(tmp_path / "in.parquet", tmp_path / "out.parquet", router)

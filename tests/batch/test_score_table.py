@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastroute
-from fastroute.batch import score_file
+from fastroute.batch import score_log
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError, UnknownRouterError
 
 pa = pytest.importorskip("pyarrow")
@@ -434,7 +434,7 @@ def test_parquet_is_read_in_place_to_the_same_bytes(native: Any, tmp_path: Path,
     written = {}
     for in_place in (True, False):
         reading, out = Reading(native, in_place=in_place), tmp_path / f"{in_place}.parquet"
-        summary = score_file(tmp_path / "in.parquet", out, reading, on_error="skip")
+        summary = score_log(tmp_path / "in.parquet", out, reading, on_error="skip")
         assert (summary.rows, summary.skipped) == (8991, 9)
         assert {kind.__name__ for kind in reading.given} == {"ArrowTexts" if in_place else "list"}
         written[in_place] = out.read_bytes()

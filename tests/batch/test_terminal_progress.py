@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fastroute.batch import TerminalProgress, score_file
+from fastroute.batch import TerminalProgress, score_log
 
 
 class Terminal(io.StringIO):
@@ -100,6 +100,6 @@ def test_it_is_told_of_every_batch_and_closed(tmp_path, router, suffix, unit):
     else:
         source.write_bytes(b'{"prompt":"hi"}\n' * 5_000)
         positions = [80_000, 65_536, 80_000]
-    score_file(source, tmp_path / f"out{suffix}", router, progress=Recorder())
+    score_log(source, tmp_path / f"out{suffix}", router, progress=Recorder())
     total, *steps = positions
     assert calls == [("start", total, unit), (steps[0], 4_096), (steps[1], 5_000), ("close",)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastroute
-from fastroute.batch import score_file
+from fastroute.batch import score_log
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
 from fastroute.reporting import Prices, PriceTable, groups, read_prices, report
 
@@ -50,7 +50,7 @@ class TestTheLog:
         prompts = [f"Explain {word} in {n} words." for n in range(3, 9) for word in ("rain", "integrals", "a lease")]
         source.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
         router = fastroute.load()
-        summary = score_file(source, scored, router)
+        summary = score_log(source, scored, router)
         found = report(scored)
         assert found.rows == len(prompts)
         assert [target.cut.strong_rows for target in found.targets if target.kind == "logged"] == [summary.strong_rows]

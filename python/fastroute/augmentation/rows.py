@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastroute.batch.endpoints import STANDARD, check_endpoints, open_source
 from fastroute.batch.formats import open_reader, resolve_format
-from fastroute.batch.rows import NoColumns, name_columns
+from fastroute.batch.rows import NO_COLUMNS, name_columns
 from fastroute.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def read_rows(source: str | os.PathLike[str], columns: Columns, format: str | No
         raise InvalidArgumentError(f"columns: found {name_columns(names)}; allowed: four different names")
     with open_source(source, seekable=kind == "parquet") as opened:
         reader = open_reader(
-            kind, opened.stream, name=opened.name, column=columns.prompt, added=NoColumns(), size=opened.size
+            kind, opened.stream, name=opened.name, column=columns.prompt, added=NO_COLUMNS, size=opened.size
         )
         cells = _Cells(kind, reader, opened.name, frozenset(wanted.values()))
         rows: list[Row] = []

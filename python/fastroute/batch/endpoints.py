@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from fastroute.batch.compression import compression_of, decompressed
 from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 STANDARD = "-"
 _COPY_CHUNK = 1 << 20
@@ -22,11 +23,27 @@ _COPY_CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An input that has been opened: its name in messages, and its size in bytes where known."""
+    """An input that has been opened.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    stream : binary file
+        Its content, decompressed.
+    size : int or None
+        Bytes of the content, where known.
+    stored : int or None
+        Bytes of the file, where it is one.
+    consumed : callable
+        Gives the bytes of the file that were read; None for a stream.
+    """
 
     name: str
     stream: BinaryIO
     size: int | None
+    stored: int | None
+    consumed: Callable[[], int | None]
 
 
 def check_endpoints(source: str, target: str, *, overwrite: bool) -> None:
@@ -61,20 +78,27 @@ def check_endpoints(source: str, target: str, *, overwrite: bool) -> None:
 
 @contextmanager
 def open_source(path: str, *, seekable: bool) -> Iterator[Source]:
-    """Open a path, or standard input for "-".
+    """Open a path, or standard input for "-"; what is compressed, as its name tells, is decompressed.
 
     Parameters
     ----------
     path : str
     seekable : bool
-        Whether the format jumps about in the file. A pipe is then copied to a temporary file first.
+        Whether the format jumps about in the file. A pipe, or what a compressed file holds, is then copied to a
+        temporary file first.
     """
     if path == STANDARD:
-        with _standard_input(seekable=seekable) as stream:
-            yield Source("stdin", stream, _size(stream))
+        with _seekable(sys.stdin.buffer, "stdin", wanted=seekable) as stream:
+            yield Source("stdin", stream, _size(stream), _size(stream), lambda: None)
         return
+    compression = compression_of(path)
     with _opened(path) as file:
-        yield Source(path, file, _size(file))
+        stored = _size(file)
+        if compression is None:
+            yield Source(path, file, stored, stored, file.tell)
+            return
+        with decompressed(file, compression, path) as content, _seekable(content, path, wanted=seekable) as stream:
+            yield Source(path, stream, _size(stream) if stream is not content else None, stored, file.tell)
 
 
 @contextmanager
@@ -103,9 +127,9 @@ def _opened(path: str) -> BinaryIO:
 
 
 @contextmanager
-def _standard_input(*, seekable: bool) -> Iterator[BinaryIO]:
-    stream = sys.stdin.buffer
-    if not seekable or stream.seekable():
+def _seekable(stream: BinaryIO, name: str, *, wanted: bool) -> Iterator[BinaryIO]:
+    """Give the stream, or where it can't seek and that is wanted, a temporary file of what it holds."""
+    if not wanted or stream.seekable():
         yield stream
         return
     with tempfile.TemporaryFile(prefix="fastroute-") as copy:
@@ -114,7 +138,7 @@ def _standard_input(*, seekable: bool) -> Iterator[BinaryIO]:
                 copy.write(chunk)
             copy.seek(0)
         except OSError as error:
-            raise DataError(f"stdin: can't be copied to a temporary file: {error.strerror or error}") from error
+            raise DataError(f"{name}: can't be copied to a temporary file: {error.strerror or error}") from error
         yield cast("BinaryIO", copy)
 
 

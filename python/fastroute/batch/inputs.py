@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastroute.batch.endpoints import STANDARD
 from fastroute.batch.formats import format_of
-from fastroute.batch.formats.compression import compression_of
+from fastroute.batch.compression import compression_of
 from fastroute.errors import InvalidArgumentError
 
 if TYPE_CHECKING:

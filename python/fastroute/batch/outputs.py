@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.artifact.atomic import reported
-from fastroute.batch.formats.compression import Compressor
-from fastroute.errors import DataError
+from fastroute.batch.compression import Compressor
+from fastroute.errors import ArtifactError, DataError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -94,7 +95,8 @@ class FileSink(StreamSink):
 
     def close(self) -> None:
         """Close the file; what was not committed may be lost."""
-        self._file.raw.close()
+        with suppress(ArtifactError):
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,118 +1,111 @@
-"""The way of a file: read a batch, score it, write it, until the input ends."""
+"""The way of a log: read ahead, score, write behind, so that it can be killed anywhere and goes on from there."""
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from fastroute.batch.endpoints import check_endpoints, open_source, open_target
-from fastroute.batch.formats import open_reader, resolve_format
-from fastroute.batch.rows import AddedColumns, BadRow, Batch, Reader, Texts, Writer
-from fastroute.batch.scoring import Choices, Scorer, score_texts
+from fastroute.batch.compression import compression_of
+from fastroute.batch.endpoints import STANDARD, check_endpoints, open_target
+from fastroute.batch.inputs import find_inputs
+from fastroute.batch.outputs import StreamSink
+from fastroute.batch.overlapping import ReadAhead, WriteBehind
+from fastroute.batch.prompts import PromptColumn
+from fastroute.batch.progress import Meter
+from fastroute.batch.reading import Begins, Lost, Reading, Rows, check_formats
+from fastroute.batch.rows import AddedColumns
+from fastroute.batch.runs.journal import Counts, Reached
+from fastroute.batch.runs.manifest import describe
+from fastroute.batch.runs.workspace import Places, Workspace, finished_run
+from fastroute.batch.scoring import Scored, Scorer, score_texts
+from fastroute.batch.summary import MAX_NAMED_ROWS, Progress, RouterSummary, ScoreSummary
+from fastroute.batch.writing import FileWriting, StreamWriting, Writing, read_rejects
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.policies import Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from fastroute.batch.inputs import Inputs
+    from fastroute.batch.reading import Event
+    from fastroute.batch.rows import Texts
 
 OnError = Literal["fail", "skip"]
-MAX_NAMED_ROWS = 10
+DEFAULT_MEMORY = 256 << 20
+MIN_MEMORY = 32 << 20
+DEFAULT_CHECKPOINT = 64 << 20
+# More would only wait: reading is ahead of scoring already.
+_MAX_WAITING = 32 << 20
 
 
-class Progress(Protocol):
-    """Is told how far a run has got."""
-
-    def start(self, total: int | None, unit: str) -> None:
-        """Begin a run over `total` of `unit` ("B" or "rows"); None where the size is not known."""
-        ...
-
-    def update(self, position: int, rows: int) -> None:
-        """Report the position in the input, and how many rows were read."""
-        ...
-
-    def close(self) -> None:
-        """End the run, well or badly."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreSummary:
-    """What a run has done.
-
-    Attributes
-    ----------
-    rows : int
-        Rows scored and written.
-    skipped : int
-        Rows left out.
-    strong_rows : int
-        Rows sent to the strong model.
-    strong, weak : str
-        The two models.
-    threshold : float
-        Lowest score that goes to the strong model.
-    seconds : float
-        Wall time.
-    first_skipped : tuple of BadRow
-        The first ten of the rows left out.
-    fallbacks : int
-        How often the router had no answer of its endpoint and gave its fallback score.
-    """
-
-    rows: int
-    skipped: int
-    strong_rows: int
-    strong: str
-    weak: str
-    threshold: float
-    seconds: float
-    first_skipped: tuple[BadRow, ...]
-    fallbacks: int = 0
-
-
-def score_file(
-    source: str | os.PathLike[str],
+def score_log(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     target: str | os.PathLike[str],
-    router: Scorer,
+    router: Scorer | Mapping[str, Scorer],
     *,
-    column: str = "prompt",
+    column: str | None = None,
+    turn: str | None = None,
     score_column: str = "score",
     model_column: str = "model",
     threshold: float | None = None,
     format: str | None = None,  # noqa: A002
     on_error: OnError = "fail",
+    rejects: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    memory: int = DEFAULT_MEMORY,
+    checkpoint: int = DEFAULT_CHECKPOINT,
     progress: Progress | None = None,
 ) -> ScoreSummary:
-    """Score every row of a file, in memory that does not grow with it.
+    """Score every row of a log, in memory that does not grow with it.
 
-    The output has the input's format, columns and order, and two columns more. It appears under its name
-    complete or not at all; standard output is written as it comes.
+    The output has the input's formats, columns and order, and two columns more for each router. It appears under its
+    name complete or not at all; standard output is written as it comes. While the run is under way it is in the folder
+    ``TARGET.partial``, which a run that is killed leaves there: with `resume` the next one goes on where that one got.
+    ``TARGET.manifest.json``, or ``_manifest.json`` in a folder, says what was scored, with what, and how many rows.
 
     Parameters
     ----------
-    source, target : path
-        .jsonl, .ndjson, .csv, .tsv or .parquet; "-" is standard input or output.
-    router : Scorer
-        Any router of fastroute.
-    column : str
-        Column of the prompts.
+    source : path or sequence of paths
+        A file: .jsonl, .ndjson, .csv, .tsv (also .gz, .zst, .bz2, .xz) or .parquet; "-" is standard input. Or a folder,
+        a pattern (``logs/**/*.parquet``), or several of these.
+    target : path
+        A file for a file, "-" for standard output; a folder for anything else, in which each input's output has the
+        input's name.
+    router : Scorer, or mapping of str to Scorer
+        Any router of fastroute. A mapping scores with several in one pass; their columns are `score_column` and
+        `model_column` with an underscore and the mapping's key.
+    column : str, optional
+        Column of the prompts; by default "prompt", or "messages" with a turn.
+    turn : {"last-user", "first-user", "users", "all"}, optional
+        The column holds chats, as lists of OpenAI's messages or JSON text of them, of which this is scored; see
+        `fastroute.messages`.
     score_column, model_column : str
         Names of the new columns: the score (float32) and the model that it chooses.
     threshold : float, optional
-        A score of at least this goes to the strong model; the router's own by default.
+        A score of at least this goes to the strong model; the router's own by default. For one router only.
     format : {"jsonl", "csv", "tsv", "parquet"}, optional
-        The input's format, where its name does not tell.
+        The inputs' format, where their names do not tell.
     on_error : {"fail", "skip"}
-        Whether a row that can't be scored ends the run or is left out.
+        Whether a row that can't be scored, or a file that can't be read, ends the run or is left out.
+    rejects : path, optional
+        JSON Lines of what was left out: source, row, line, reason. ``TARGET.rejects.jsonl`` by default, and only where
+        there is something.
     overwrite : bool
-        Whether an output that exists may be replaced.
+        Whether an output that exists, or an unfinished run, may be replaced.
+    resume : bool
+        Whether to go on with an unfinished run, if there is one. If the output is there and was made by the same run,
+        nothing is done.
+    memory : int
+        Bytes that the rows under way may take, 32 MiB or more. Python, pyarrow and the router come on top, and the
+        longest row where it is longer.
+    checkpoint : int
+        Bytes of output after which the run can go on from there when it is killed. In Parquet at the end of the row
+        group.
     progress : Progress, optional
         Is told how far the run has got.
 
@@ -123,92 +116,255 @@ def score_file(
     Raises
     ------
     InvalidArgumentError
-        An argument that can't serve, or an input that has one of the new columns.
+        An argument that can't serve, an input that has one of the new columns, an unfinished run without `resume`.
     DataError
-        An input that can't be read, lacks the column or, with ``on_error="fail"``, holds a bad row.
+        An input that can't be read, lacks the column or, with ``on_error="fail"``, holds a bad row; with `resume`, an
+        input or an artifact that has changed.
     ArtifactError
         An output that can't be written.
     MissingDependencyError
-        A Parquet file without pyarrow.
+        A Parquet file, or zstd, without pyarrow.
 
     Notes
     -----
-    Threads may run this at once on different outputs, with one router.
+    Threads may run this at once on different outputs, with one router. Files are read and written in threads of their
+    own, while the router is called by the caller's.
     """
-    source, target = os.fspath(source), os.fspath(target)
+    started = time.perf_counter()
     if on_error not in ("fail", "skip"):
         raise InvalidArgumentError(f"on_error: found {on_error!r}, allowed: 'fail' or 'skip'")
-    tally = _Tally(router, Threshold(router.threshold if threshold is None else threshold))
-    added = AddedColumns(score_column, model_column)
-    check_endpoints(source, target, overwrite=overwrite)
-    kind = resolve_format(source, target, format)
-    started = time.perf_counter()
-    with open_source(source, seekable=kind == "parquet") as opened:
-        reader = open_reader(kind, opened.stream, name=opened.name, column=column, added=added, size=opened.size)
-        with open_target(target) as sink, reader.writer(sink) as writer:
-            _score_rows(reader, writer, tally, on_error, progress)
-    return tally.summary(time.perf_counter() - started)
+    if memory < MIN_MEMORY:
+        raise InvalidArgumentError(f"memory: found {memory:,} bytes, allowed: {MIN_MEMORY:,} or more")
+    if checkpoint < 1:
+        raise InvalidArgumentError(f"checkpoint: found {checkpoint}, allowed: 1 byte or more")
+    sources = [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(path) for path in source]
+    panel = _Panel.of(router, score_column, model_column, threshold)
+    inputs = find_inputs(sources, format)
+    reading = Reading(
+        inputs=inputs.files,
+        column=PromptColumn(column or ("prompt" if turn is None else "messages"), turn),
+        added=panel.added,
+        format=format,
+        target=os.fspath(target),
+        skips=on_error == "skip",
+    )
+    run = _Run(panel, reading, inputs, on_error, memory, checkpoint, progress, started)
+    if not inputs.many:
+        # What exists may be the end of the run that is to be gone on with.
+        check_endpoints(inputs.files[0].path, reading.target, overwrite=overwrite or resume)
+    check_formats(reading)
+    if not inputs.many and not _is_file(reading.target):
+        if resume:
+            raise InvalidArgumentError(f"{reading.target}: a run can only be gone on with where its output is a file")
+        return run.streamed(None if rejects is None else os.fspath(rejects))
+    places = Places(reading.target, many=inputs.many, rejects=None if rejects is None else os.fspath(rejects))
+    return run.kept(places, resume=resume, overwrite=overwrite)
+
+
+def _is_file(target: str) -> bool:
+    """Whether an output is, or will be, a regular file."""
+    return target != STANDARD and (Path(target).is_file() or not os.path.lexists(target) or not Path(target).exists())
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """The routers of a run, and the columns of each."""
+
+    routers: Mapping[str, Scorer]
+    policies: Sequence[Threshold]
+    added: AddedColumns
+
+    @classmethod
+    def of(
+        cls, router: Scorer | Mapping[str, Scorer], score_column: str, model_column: str, threshold: float | None
+    ) -> _Panel:
+        # Mapping is asked by its items: a router has none.
+        if not hasattr(router, "items"):
+            policy = Threshold(router.threshold if threshold is None else threshold)  # type: ignore[union-attr]
+            return cls({"": router}, [policy], AddedColumns(((score_column, model_column),)))  # type: ignore[dict-item]
+        if not router:
+            raise InvalidArgumentError("router: found an empty mapping, expected at least one router")
+        if threshold is not None and len(router) > 1:
+            raise InvalidArgumentError("threshold: is of one router; with several each has its own")
+        added = AddedColumns(tuple((f"{score_column}_{label}", f"{model_column}_{label}") for label in router))
+        policies = [Threshold(one.threshold if threshold is None else threshold) for one in router.values()]
+        return cls(router, policies, added)
+
+    def score(self, prompts: Texts) -> list[Scored]:
+        pairs = zip(self.routers.values(), self.policies, strict=True)
+        return [score_texts(router, prompts, policy) for router, policy in pairs]
+
+    def fallbacks(self) -> list[int]:
+        return [int(getattr(router, "fallbacks", 0)) for router in self.routers.values()]
 
 
 @dataclass(slots=True)
-class _Tally:
-    """Scores batches and counts."""
+class _Run:
+    panel: _Panel
+    reading: Reading
+    inputs: Inputs
+    on_error: OnError
+    memory: int
+    checkpoint: int
+    progress: Progress | None
+    started: float
 
-    router: Scorer
-    policy: Threshold
-    rows: int = 0
-    skipped: int = 0
-    strong_rows: int = 0
-    fallbacks: int = 0
-    first_skipped: list[BadRow] = field(default_factory=list)
+    def streamed(self, rejects: str | None) -> ScoreSummary:
+        """Score into a stream, which has what was written when the run ends early."""
+        with ExitStack() as stack:
+            named = None if rejects is None else stack.enter_context(open_target(rejects))
+            stream = stack.enter_context(open_target(self.reading.target))
+            sink = StreamSink(stream, compression_of(self.reading.target))
+            routers = len(self.panel.routers)
+            counts = Counts(strong_rows=[0] * routers, fallbacks=[0] * routers)
+            named_sink = None if named is None else StreamSink(named)
+            writing = StreamWriting(sink, named_sink, counts, self.panel.fallbacks)
+            try:
+                self._through(writing, Reached())
+            finally:
+                writing.close()
+        return self._summary(writing, rejects)
 
-    def score(self, prompts: Texts) -> tuple[NDArray[np.float32], Choices]:
-        before = self._fallbacks_so_far()
-        scores, models = score_texts(self.router, prompts, self.policy)
-        self.fallbacks += self._fallbacks_so_far() - before
-        self.rows += len(scores)
-        self.strong_rows += int(np.count_nonzero(models.wants_strong))
-        return scores, models
+    def kept(self, places: Places, *, resume: bool, overwrite: bool) -> ScoreSummary:
+        """Score into files that can be gone on with."""
+        thresholds = [policy.value for policy in self.panel.policies]
+        described = self.inputs.files if self.inputs.files[0].path != STANDARD else []
+        if resume and not described:
+            raise InvalidArgumentError("'-': a run over standard input can't be gone on with")
+        manifest = describe(described, self.panel.routers, thresholds, self._options())
+        if resume and (found := finished_run(places, manifest)) is not None:
+            return self._found(found, places)
+        if not (resume and places.partial.exists()):
+            places.check(overwrite=overwrite)
+            if not places.many:
+                check_endpoints(self.inputs.files[0].path, self.reading.target, overwrite=overwrite)
+        self._refuse_nested(places)
+        workspace = Workspace.opened(places, manifest, resume=resume, overwrite=overwrite)
+        try:
+            return self._into(workspace, manifest["inputs"])
+        except BaseException:
+            if not (described and workspace.reached.begun):
+                workspace.discard()
+            raise
+        finally:
+            workspace.close()
 
-    def _fallbacks_so_far(self) -> int:
-        return int(getattr(self.router, "fallbacks", 0))
+    def _into(self, workspace: Workspace, described: Sequence[Mapping[str, Any]]) -> ScoreSummary:
+        reached = workspace.reached
+        before = reached.counts.rows + reached.counts.skipped
+        writing = FileWriting(workspace, self.inputs.files, described, self.checkpoint, self.panel.fallbacks)
+        try:
+            if not reached.complete:
+                self._through(writing, reached)
+            rejects = str(workspace.places.rejects) if writing.rejects.tell() else None
+            summary = self._summary(writing, rejects, before)
+        finally:
+            writing.close()
+        workspace.publish(workspace.manifest | self._results(summary, reached))
+        workspace.discard()
+        return summary
 
-    def skip(self, bad: Sequence[BadRow]) -> None:
-        self.skipped += len(bad)
-        self.first_skipped.extend(bad[: MAX_NAMED_ROWS - len(self.first_skipped)])
+    def _through(self, writing: Writing, reached: Reached) -> None:
+        """Take every event through its three stages; in threads of their own where nothing can block for good."""
+        events = self.reading.events(reached.file, reached.mark)
+        meter = Meter(self.progress, self.inputs, writing.counts)
+        waiting = min(_MAX_WAITING, self.memory // 4)
+        try:
+            if self.inputs.files[0].path == STANDARD or isinstance(writing, StreamWriting):
+                for event, _ in events:
+                    writing.handle(self._scored(event, meter))
+                return
+            ahead = ReadAhead(events, waiting)
+            behind = WriteBehind(writing.handle, waiting)
+            try:
+                for event in ahead:
+                    size = event.batch.size if isinstance(event, Rows) else 0
+                    behind.put(self._scored(event, meter), size)
+                behind.finish()
+            finally:
+                ahead.close()
+                behind.close()
+        finally:
+            meter.close()
 
-    def summary(self, seconds: float) -> ScoreSummary:
+    def _scored(self, event: Event, meter: Meter) -> tuple[Event, list[Scored]]:
+        if isinstance(event, Begins):
+            meter.begin(event)
+        if isinstance(event, Lost) and event.bad.row is None and not self.inputs.many:
+            raise DataError(str(event.bad))
+        if not isinstance(event, Rows):
+            return event, []
+        if event.batch.bad and self.on_error == "fail":
+            raise DataError(str(event.batch.bad[0]))
+        scored = self.panel.score(event.batch.prompts)
+        meter.update(event)
+        return event, scored
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "column": self.reading.column.name,
+            "turn": self.reading.column.turn,
+            "columns": [list(pair) for pair in self.reading.added.pairs],
+            "format": self.reading.format,
+        }
+
+    def _summary(self, writing: Writing, rejects: str | None, before: int = 0) -> ScoreSummary:
+        counts = writing.counts
         return ScoreSummary(
-            rows=self.rows,
-            skipped=self.skipped,
-            strong_rows=self.strong_rows,
-            strong=self.router.strong,
-            weak=self.router.weak,
-            threshold=self.policy.value,
-            seconds=seconds,
-            first_skipped=tuple(self.first_skipped),
-            fallbacks=self.fallbacks,
+            rows=counts.rows,
+            skipped=counts.skipped,
+            files=len(self.inputs.files),
+            lost=counts.lost,
+            routers=self._routers(counts),
+            seconds=time.perf_counter() - self.started,
+            resumed_rows=before,
+            first_skipped=tuple(writing.first_skipped),
+            rejects=rejects,
         )
 
+    def _routers(self, counts: Counts) -> tuple[RouterSummary, ...]:
+        rows = zip(
+            self.panel.routers.items(), self.panel.policies, counts.strong_rows, counts.fallbacks, strict=True
+        )
+        return tuple(
+            RouterSummary(label, router.strong, router.weak, policy.value, strong, fallbacks)
+            for (label, router), policy, strong, fallbacks in rows
+        )
 
-def _score_rows(
-    reader: Reader[Any], writer: Writer[Any], tally: _Tally, on_error: OnError, progress: Progress | None
-) -> None:
-    if progress is not None:
-        progress.start(reader.total, reader.unit)
-    try:
-        for batch in reader.batches():
-            _score_batch(batch, writer, tally, on_error)
-            if progress is not None:
-                progress.update(batch.position, tally.rows + tally.skipped)
-    finally:
-        if progress is not None:
-            progress.close()
+    def _results(self, summary: ScoreSummary, reached: Reached) -> dict[str, Any]:
+        files = [
+            {"name": file.name, "rows": done.rows, "skipped": done.skipped, "bytes": done.bytes}
+            for file, done in zip(self.inputs.files, reached.done, strict=True)
+        ]
+        return {
+            "outputs": files,
+            "rows": summary.rows,
+            "skipped": summary.skipped,
+            "lost": summary.lost,
+            "strong_rows": [router.strong_rows for router in summary.routers],
+            "fallbacks": [router.fallbacks for router in summary.routers],
+            "complete": True,
+        }
 
+    def _found(self, manifest: Mapping[str, Any], places: Places) -> ScoreSummary:
+        """Return the summary of the run that made the output that is there."""
+        counts = Counts(
+            manifest["rows"], manifest["skipped"], manifest["lost"], manifest["strong_rows"], manifest["fallbacks"]
+        )
+        named = places.rejects.exists()
+        return ScoreSummary(
+            rows=counts.rows,
+            skipped=counts.skipped,
+            files=len(self.inputs.files),
+            lost=counts.lost,
+            routers=self._routers(counts),
+            seconds=time.perf_counter() - self.started,
+            resumed_rows=counts.rows + counts.skipped,
+            first_skipped=tuple(read_rejects(places.rejects, MAX_NAMED_ROWS)) if named else (),
+            rejects=str(places.rejects) if named else None,
+        )
 
-def _score_batch(batch: Batch[Any], writer: Writer[Any], tally: _Tally, on_error: OnError) -> None:
-    if batch.bad and on_error == "fail":
-        raise DataError(str(batch.bad[0]))
-    tally.skip(batch.bad)
-    scores, models = tally.score(batch.prompts)
-    writer.write(batch, scores, models)
+    def _refuse_nested(self, places: Places) -> None:
+        for file in self.inputs.files:
+            if places.many and places.target in Path(os.path.realpath(file.path)).parents:
+                raise InvalidArgumentError(f"{places.target}: the output folder holds an input, {file.path}")

@@ -4,13 +4,69 @@ from __future__ import annotations
 
 import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fastroute.batch.inputs import Inputs
+    from fastroute.batch.reading import Begins, Rows
+    from fastroute.batch.runs.journal import Counts
+    from fastroute.batch.summary import Progress
+
 _DELAY = 1.0
 _INTERVAL = 0.1
+
+
+class Meter:
+    """Tells a `Progress` how far a run has got: in one file's own unit, or in bytes of all files."""
+
+    def __init__(self, progress: Progress | None, inputs: Inputs, counts: Counts) -> None:
+        self._progress = progress
+        self._counts = counts
+        self._many = inputs.many
+        self._ends: list[int] = []
+        self._in_rows = False
+        self._started = False
+        if progress is not None and inputs.many:
+            total = 0
+            for file in inputs.files:
+                self._ends.append(total)
+                total += _size_of(file.path)
+            self._started = True
+            progress.start(total, "B")
+
+    def begin(self, event: Begins) -> None:
+        """Take note of a file that has been opened."""
+        if self._progress is not None and not self._started:
+            self._in_rows = event.unit != "B"
+            self._started = True
+            self._progress.start(event.total if self._in_rows else event.stored, event.unit)
+
+    def update(self, event: Rows) -> None:
+        """Take note of rows that have been scored."""
+        if self._progress is None:
+            return
+        if self._in_rows:
+            position = event.batch.mark.rows
+        elif event.position is None:
+            position = event.batch.mark.offset
+        else:
+            position = event.position + (self._ends[event.file] if self._many else 0)
+        self._progress.update(position, self._counts.rows + self._counts.skipped)
+
+    def close(self) -> None:
+        """End the display."""
+        if self._progress is not None and self._started:
+            self._progress.close()
+
+
+def _size_of(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
 
 
 class TerminalProgress:

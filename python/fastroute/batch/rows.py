@@ -174,6 +174,16 @@ class Writer(Protocol[PayloadT]):
         """
         ...
 
+    def cut(self) -> tuple[int, list[Sequence[Scored]]]:
+        """Give up rows that only the end of their row group would let be written, which will not come.
+
+        Returns
+        -------
+        (int, list)
+            How many rows of the input, and the scores of the good ones among them.
+        """
+        ...
+
     def complete(self) -> None:
         """Write what is left."""
         ...
@@ -230,6 +240,10 @@ class RawWriter:
     def checkpoint(self) -> list[str]:
         """Need nothing more to go on from here."""
         return []
+
+    def cut(self) -> tuple[int, list[Sequence[Scored]]]:
+        """Have nothing to give up."""
+        return 0, []
 
     def complete(self) -> None:
         """Have nothing left to write."""

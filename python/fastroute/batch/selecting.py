@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fastroute.batch.endpoints import STANDARD, open_source
 from fastroute.batch.formats import open_reader, resolve_format
-from fastroute.batch.rows import NoColumns
+from fastroute.batch.rows import NO_COLUMNS
 from fastroute.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -68,4 +68,4 @@ def _opened(path: str, column: str) -> Iterator[Reader[Any]]:
         raise InvalidArgumentError("'-': standard input can't be read twice; give a file")
     kind = resolve_format(path, path)
     with open_source(path, seekable=kind == "parquet") as opened:
-        yield open_reader(kind, opened.stream, name=opened.name, column=column, added=NoColumns(), size=opened.size)
+        yield open_reader(kind, opened.stream, name=opened.name, column=column, added=NO_COLUMNS, size=opened.size)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastroute.batch.endpoints import STANDARD, check_endpoints, open_source
 from fastroute.batch.formats import open_reader, resolve_format
-from fastroute.batch.rows import NoColumns
+from fastroute.batch.rows import NO_COLUMNS
 from fastroute.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_prompts(
     check_endpoints(source, STANDARD, overwrite=True)
     kind = resolve_format(source, STANDARD, format)
     with open_source(source, seekable=kind == "parquet") as opened:
-        reader = open_reader(kind, opened.stream, name=opened.name, column=column, added=NoColumns(), size=opened.size)
+        reader = open_reader(kind, opened.stream, name=opened.name, column=column, added=NO_COLUMNS, size=opened.size)
         for batch in reader.batches():
             if batch.bad:
                 raise DataError(str(batch.bad[0]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from fastroute.batch.pipeline import Progress
+    from fastroute.batch.summary import Progress
     from fastroute.batch.rows import BadRow
     from fastroute.reporting.rows import Columns, Labels, ScoredRows
 

@@ -24,7 +24,7 @@ from fastroute.reporting.sources import format_of, opened_source, source_name
 from fastroute.reporting.words import money, percent
 
 if TYPE_CHECKING:
-    from fastroute.batch.pipeline import Progress
+    from fastroute.batch.summary import Progress
     from fastroute.reporting.results import Routed
 
 __all__ = ["MAX_GROUPS", "report"]

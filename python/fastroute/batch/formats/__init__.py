@@ -9,6 +9,7 @@ from fastroute.batch.formats.delimited import DelimitedReader
 from fastroute.batch.endpoints import STANDARD
 from fastroute.batch.formats.jsonl import JsonLinesReader
 from fastroute.batch.formats.parquet import ParquetReader
+from fastroute.batch.prompts import PromptColumn
 from fastroute.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ _BY_SUFFIX = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-_COMPRESSED = {".gz": "gunzip -c", ".zst": "zstd -dc", ".bz2": "bunzip2 -c", ".xz": "xz -dc"}
-
-
 def resolve_format(source: str, target: str, given: str | None = None) -> str:
     """Return the format of a run; the output's is always the input's.
 
@@ -43,9 +41,7 @@ def resolve_format(source: str, target: str, given: str | None = None) -> str:
     """
     if given is not None and given not in FORMATS:
         raise InvalidArgumentError(f"format: found {given!r}, allowed: {', '.join(FORMATS)}")
-    wanted, implied = _format_of(target), _format_of(source)
-    if given is None and implied is None:
-        _refuse_compressed(source)
+    wanted, implied = format_of(target), format_of(source)
     # A pipe says nothing about what it carries, but the file that it ends in does.
     known = given or implied or (wanted if source == STANDARD else None)
     if known is None:
@@ -55,28 +51,37 @@ def resolve_format(source: str, target: str, given: str | None = None) -> str:
         raise InvalidArgumentError(
             f"{target}: the output keeps the input's format, which is {known}; the name stands for {wanted}"
         )
+    for path in (source, target):
+        if known == "parquet" and compression_of(path) is not None:
+            raise InvalidArgumentError(f"{path}: Parquet is compressed inside, and not once more as a file")
     return known
 
 
 def open_reader(
-    kind: str, stream: BinaryIO, *, name: str, column: str, added: AddedColumns, size: int | None
+    kind: str,
+    stream: BinaryIO,
+    *,
+    name: str,
+    column: str | PromptColumn,
+    added: AddedColumns,
+    size: int | None,
+    whole_rows: bool = True,
+    drops_rows: bool = True,
 ) -> Reader[Any]:
-    """Return a reader of the format `kind`; see the readers for what they raise."""
+    """Return a reader of the format `kind`, the stream not being compressed.
+
+    `whole_rows` and `drops_rows` are those of `ParquetReader`; see the readers for what they raise.
+    """
+    if isinstance(column, str):
+        column = PromptColumn(column)
     if kind == "jsonl":
         return JsonLinesReader(stream, name, column, added, size)
     if kind == "parquet":
-        return ParquetReader(stream, name, column, added)
+        return ParquetReader(stream, name, column, added, whole_rows=whole_rows, drops_rows=drops_rows)
     delimiter = "\t" if kind == "tsv" else ","
     return DelimitedReader(stream, name, column, added, delimiter=delimiter, total=size)
 
 
-def _format_of(path: str) -> str | None:
-    return None if path == STANDARD else _BY_SUFFIX.get(Path(path).suffix.lower())
-
-
-def _refuse_compressed(path: str) -> None:
-    command = _COMPRESSED.get(Path(path).suffix.lower())
-    if command is not None:
-        raise InvalidArgumentError(
-            f"{path}: compressed files are not read; use: {command} {path} | fastroute score - --format ..."
-        )
+def format_of(path: str) -> str | None:
+    """Return the format that a path's name tells, compressed or not; None where it tells none."""
+    return None if path == STANDARD else _BY_SUFFIX.get(Path(without_compression(path)).suffix.lower())

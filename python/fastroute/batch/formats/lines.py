@@ -46,6 +46,11 @@ class Lines:
         self._position = 0
         self.has_bom = False
 
+    @property
+    def position(self) -> int:
+        """Bytes read so far."""
+        return self._position
+
     def mark(self, rows: int) -> Mark:
         """Return the place after the last line, before which there are `rows` rows."""
         return Mark(rows, self._number, self._position)

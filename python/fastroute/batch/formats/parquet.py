@@ -10,7 +10,14 @@ import numpy as np
 
 from fastroute.batch.arrow import TextColumn, is_dictionary, is_text, kept_rows, reason_of
 from fastroute.batch.formats.parquet_footers import Footer
-from fastroute.batch.formats.parquet_writing import CopyingWriter, DecodingWriter, ParquetCopier, codecs_of, footer_of
+from fastroute.batch.formats.parquet_writing import (
+    CopyingWriter,
+    DecodingWriter,
+    InputBytes,
+    ParquetCopier,
+    codecs_of,
+    footer_of,
+)
 from fastroute.batch.prompts import NoPromptError
 from fastroute.batch.rows import (
     MAX_BATCH_BYTES,
@@ -112,6 +119,8 @@ class ParquetReader:
         self._schema = self._file.schema_arrow
         self._check_columns()
         self._footer = None if whole_rows else self._copyable_footer(drops_rows=drops_rows)
+        # A writer may be at work when the stream is closed already.
+        self._bytes = InputBytes(stream.fileno()) if self._footer is not None else None
 
     @property
     def total(self) -> int:
@@ -146,10 +155,10 @@ class ParquetReader:
 
     def writer(self, sink: Sink, carried: Sequence[str] | None = None) -> CopyingWriter | DecodingWriter:
         """Give a writer with this file's schema, metadata and codecs."""
-        if self._footer is None:
+        if self._footer is None or self._bytes is None:
             codecs = codecs_of(self._file.metadata)
             return DecodingWriter(sink, self._schema, self._added, codecs, carried)
-        return CopyingWriter(sink, self._file, self._stream, self._footer, self._column.name, self._added, carried)
+        return CopyingWriter(sink, self._bytes, self._footer, self._column.name, self._added, carried)
 
     @contextmanager
     def copier(self, sink: BinaryIO) -> Iterator[ParquetCopier]:

@@ -34,6 +34,44 @@ _ARROW_SCHEMA = b"ARROW:schema"
 Codecs = str | dict[str, str]
 
 
+class InputBytes(io.RawIOBase):
+    """The bytes of an open file, read at places of its own: whoever opened it may move about in it, and close it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        self._size = os.fstat(descriptor).st_size
+        self._place = 0
+
+    def at(self, start: int, size: int) -> bytes:
+        """Return up to `size` bytes from `start`."""
+        return os.pread(self._descriptor, size, start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.at(self._place, len(buffer))
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
 class _Writing:
     """An output in the making: its row groups, those of earlier runs included."""
 
@@ -136,10 +174,8 @@ class CopyingWriter(_Writing):
     Parameters
     ----------
     sink : Sink
-    file : pyarrow.parquet.ParquetFile
-        The input.
-    stream : binary file
-        Its bytes; read without moving its position.
+    source : InputBytes
+        The input; closed when the output is complete or abandoned.
     footer : Footer
         Its footer.
     column : str
@@ -152,19 +188,20 @@ class CopyingWriter(_Writing):
     def __init__(
         self,
         sink: Sink,
-        file: Any,
-        stream: BinaryIO,
+        source: InputBytes,
         footer: Footer,
         column: str,
         added: AddedColumns,
         carried: Sequence[str] | None,
     ) -> None:
         super().__init__(sink, carried)
-        self._file = file
-        self._descriptor = stream.fileno()
+        from pyarrow import parquet
+
+        self._source = source
+        self._file = parquet.ParquetFile(source, buffer_size=_COPY_BYTES, pre_buffer=False)
         self._footer = footer
         self._added = added
-        codecs = codecs_of(file.metadata)
+        codecs = codecs_of(self._file.metadata)
         self._codec = codecs if isinstance(codecs, str) else _codec_of(codecs, column)
         self._all_codecs = _extended_codecs(codecs, added)
         self._new = _added_schema(added)
@@ -180,6 +217,11 @@ class CopyingWriter(_Writing):
         """Return the row groups since the last; only between two row groups."""
         return None if self._held else self._new_groups()
 
+    def cut(self) -> tuple[int, list[Sequence[Scored]]]:
+        """Give up the rows of a row group that does not end."""
+        held, self._held = self._held, []
+        return sum(rows.rows for rows, _ in held), [scored for _, scored in held]
+
     def complete(self) -> None:
         """Write the footer."""
         assert not self._held
@@ -188,9 +230,11 @@ class CopyingWriter(_Writing):
             extended = _extended_schema(self._file.schema_arrow, self._added)
             metadata[_ARROW_SCHEMA] = base64.b64encode(extended.serialize().to_pybytes())
         self._sink.write(assembled(self._footer, footer_of(self._new), self._groups, metadata=metadata))
+        self._source.close()
 
     def abandon(self) -> None:
-        """Have nothing to let go of."""
+        """Let go of the input."""
+        self._source.close()
 
     def _end_group(self) -> None:
         number = self._held[0][0].group
@@ -223,7 +267,7 @@ class CopyingWriter(_Writing):
 
     def _copy(self, begin: int, end: int) -> None:
         while begin < end:
-            data = os.pread(self._descriptor, min(_COPY_BYTES, end - begin), begin)
+            data = self._source.at(begin, min(_COPY_BYTES, end - begin))
             if not data:
                 raise DataError("the file was cut short while it was read")
             self._sink.write(data)
@@ -295,6 +339,10 @@ class DecodingWriter(_Writing):
             return None
         self._end_segment()
         return self._new_groups()
+
+    def cut(self) -> tuple[int, list[Sequence[Scored]]]:
+        """Have nothing to give up: what was read can be written."""
+        return 0, []
 
     def complete(self) -> None:
         """Write what is left, and the footer."""

@@ -159,7 +159,7 @@ class Journal:
         self._append({"complete": True})
 
     def _append(self, values: dict[str, Any]) -> None:
-        from fastroute.artifact import write_all
+        from fastroute.artifact.folder import write_all
 
         text = json.dumps(values, separators=(",", ":"))
         write_all(self._descriptor, f"{zlib.crc32(text.encode()):08x} {text}\n".encode())

@@ -257,7 +257,7 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    from fastroute.artifact.json import parse_object
+    from fastroute.artifact.strict_json import parse_object
 
     try:
         return parse_object(path.read_bytes(), source=str(path))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fastroute.batch.thrift import (
+from fastroute.batch.formats.thrift import (
     I16,
     I64,
     LIST,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
-from fastroute.batch.parquet_groups import EXTENSION, RowGroup, read_group, reading
-from fastroute.batch.thrift import (
+from fastroute.batch.formats.parquet_groups import EXTENSION, RowGroup, read_group, reading
+from fastroute.batch.formats.thrift import (
     BINARY,
     I32,
     I64,
@@ -62,6 +62,8 @@ class Footer:
         The program that wrote the file, as it says; empty if it does not.
     uncopyable : str or None
         Why the column chunks can't be copied byte for byte, to follow the file's name and a colon.
+    schema : tuple of bytes
+        The elements of the schema, encoded; the first is the root.
     """
 
     groups: tuple[RowGroup, ...]
@@ -70,8 +72,8 @@ class Footer:
     metadata: Mapping[bytes, bytes]
     created_by: str
     uncopyable: str | None
+    schema: tuple[bytes, ...] = field(repr=False)
     _fields: Fields = field(repr=False)  # FileMetaData without what follows and without row groups
-    _schema: tuple[bytes, ...] = field(repr=False)
     _pairs: tuple[tuple[bytes, bytes], ...] = field(repr=False)  # keys, and KeyValue structs
     _orders: tuple[bytes, ...] | None = field(repr=False)
 
@@ -171,7 +173,7 @@ def assembled(
         encoded.append(group.numbered(index).encoded())
         rows += group.rows
     fields = {number: field for number, field in base._fields.items() if number not in _DROPPED}
-    schema = _joined_schemas(base._schema, added._schema if added else ())
+    schema = _joined_schemas(base.schema, added.schema if added else ())
     fields[_SCHEMA] = LIST, encode_structs(len(schema), schema)
     fields[_ROWS] = I64, encode_integer(rows)
     fields[_GROUPS] = LIST, encode_structs(len(encoded), encoded)
@@ -229,7 +231,7 @@ def _read_footer(reader: Reader, start: int | None) -> Footer:
         created_by=created_by,
         uncopyable=flaw or _flaw_of_places(groups, start),
         _fields=fields,
-        _schema=schema[0],
+        schema=schema[0],
         _pairs=tuple((key, pair) for key, _, pair in pairs),
         _orders=orders,
     )
