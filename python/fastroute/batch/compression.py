@@ -195,14 +195,9 @@ class Compressor:
 class _Decoder(Protocol):
     """Decompresses one member, as the standard library's classes do."""
 
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def needs_input(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
+    eof: bool
+    needs_input: bool
+    unused_data: bytes
 
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
@@ -393,21 +388,16 @@ class _Inflate:
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(_GZIP_FORMAT)
-
-    @property
-    def eof(self) -> bool:
-        return self._zlib.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._zlib.unconsumed_tail
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._zlib.unused_data
+        self.eof = False
+        self.needs_input = True
+        self.unused_data = b""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._zlib.decompress(data or self._zlib.unconsumed_tail, max_length)
+        content = self._zlib.decompress(data or self._zlib.unconsumed_tail, max_length)
+        self.eof = self._zlib.eof
+        self.needs_input = not self._zlib.unconsumed_tail
+        self.unused_data = self._zlib.unused_data
+        return content
 
 
 class _ArrowFrame:
@@ -443,9 +433,6 @@ class _Parts:
     def write(self, data: bytes) -> int:
         self._parts.append(bytes(data))
         return len(data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
 
     def close(self) -> None:
         """Nothing to close."""
@@ -494,10 +481,8 @@ def _standard(module: str) -> Any:
 
 def _python_zstd() -> Any:
     """Return the standard library's zstd, or None before Python 3.14 and where it was built without it."""
-    if sys.version_info < (3, 14):
-        return None
     try:
-        return importlib.import_module("compression.zstd")
+        return importlib.import_module("compression.zstd") if sys.version_info >= (3, 14) else None
     except ImportError:
         return None
 
