@@ -14,7 +14,17 @@ import pytest
 from fastroute.batch import thrift
 from fastroute.batch.formats.parquet_footers import MAX_FOOTER_BYTES, Footer, assembled
 from fastroute.batch.formats.parquet_groups import RowGroup
-from fastroute.batch.formats.thrift import BINARY, I32, I64, LIST, STRUCT, Fields, encode_binary, encode_integer, encode_struct
+from fastroute.batch.formats.thrift import (
+    BINARY,
+    I32,
+    I64,
+    LIST,
+    STRUCT,
+    Fields,
+    encode_binary,
+    encode_integer,
+    encode_struct,
+)
 from fastroute.errors import DataError
 
 pa = pytest.importorskip("pyarrow")

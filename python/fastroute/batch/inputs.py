@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastroute.batch.compression import compression_of
 from fastroute.batch.endpoints import STANDARD
 from fastroute.batch.formats import format_of
-from fastroute.batch.compression import compression_of
 from fastroute.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def find_inputs(sources: Sequence[str], format: str | None = None) -> Inputs:  #
         (Input(path, Path(os.path.relpath(_resolved(path), root)).as_posix()) for _, path in found),
         key=lambda file: file.name,
     )
-    for first, second in zip(files, files[1:], strict=False):
+    for first, second in pairwise(files):
         if first.name == second.name:
             raise InvalidArgumentError(f"{second.path}: the file is given twice")
     if format is None:
@@ -98,7 +99,7 @@ def _expanded(source: str) -> Iterator[tuple[str, str]]:
             raise InvalidArgumentError(f"{source}: there is no such file")
         yield str(Path(source).parent), source
     else:
-        matches = glob.glob(source, recursive=True)
+        matches = glob.glob(source, recursive=True)  # noqa: PTH207 - the pattern may be absolute
         files = [match for match in matches if Path(match).is_file()]
         # a pattern may match folders of a dataset too; those above files that match add nothing
         files += [path for match in matches if Path(match).is_dir() for path in _walked(match)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.artifact.atomic import reported
@@ -13,6 +12,7 @@ from fastroute.batch.compression import Compressor
 from fastroute.errors import ArtifactError, DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -77,7 +77,7 @@ class FileSink(StreamSink):
                 raise DataError(f"{path}: expected at least {length} bytes, as the journal says, found {found}")
             os.ftruncate(descriptor, length)
             os.lseek(descriptor, length, os.SEEK_SET)
-        super().__init__(self._file, compression)  # type: ignore[arg-type]
+        super().__init__(self._file, compression)
         self._written = length
 
     def commit(self) -> int:

@@ -38,7 +38,10 @@ class _Channel(Generic[T]):
             return True
 
     def take(self) -> tuple[T, int] | None:
-        """Wait for an item, which counts until `free` is called; None at the end. Raises what the other side failed with."""
+        """Wait for an item, which counts until `free` is called; None at the end.
+
+        Raises what the other side failed with.
+        """
         with self._changed:
             while not self._items and not self._ended:
                 self._changed.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ from fastroute.batch.endpoints import STANDARD, check_endpoints, open_target
 from fastroute.batch.inputs import find_inputs
 from fastroute.batch.outputs import StreamSink
 from fastroute.batch.overlapping import ReadAhead, WriteBehind
-from fastroute.batch.prompts import PromptColumn
 from fastroute.batch.progress import Meter
+from fastroute.batch.prompts import PromptColumn
 from fastroute.batch.reading import Begins, Lost, Reading, Rows, check_formats
 from fastroute.batch.rows import AddedColumns
 from fastroute.batch.runs.journal import Counts, Reached
@@ -28,7 +29,7 @@ from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.policies import Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from fastroute.batch.inputs import Inputs
     from fastroute.batch.reading import Event
@@ -178,10 +179,9 @@ class _Panel:
     def of(
         cls, router: Scorer | Mapping[str, Scorer], score_column: str, model_column: str, threshold: float | None
     ) -> _Panel:
-        # Mapping is asked by its items: a router has none.
-        if not hasattr(router, "items"):
-            policy = Threshold(router.threshold if threshold is None else threshold)  # type: ignore[union-attr]
-            return cls({"": router}, [policy], AddedColumns(((score_column, model_column),)))  # type: ignore[dict-item]
+        if not isinstance(router, Mapping):
+            policy = Threshold(router.threshold if threshold is None else threshold)
+            return cls({"": router}, [policy], AddedColumns(((score_column, model_column),)))
         if not router:
             raise InvalidArgumentError("router: found an empty mapping, expected at least one router")
         if threshold is not None and len(router) > 1:
@@ -323,9 +323,7 @@ class _Run:
         )
 
     def _routers(self, counts: Counts) -> tuple[RouterSummary, ...]:
-        rows = zip(
-            self.panel.routers.items(), self.panel.policies, counts.strong_rows, counts.fallbacks, strict=True
-        )
+        rows = zip(self.panel.routers.items(), self.panel.policies, counts.strong_rows, counts.fallbacks, strict=True)
         return tuple(
             RouterSummary(label, router.strong, router.weak, policy.value, strong, fallbacks)
             for (label, router), policy, strong, fallbacks in rows

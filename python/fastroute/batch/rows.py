@@ -81,6 +81,9 @@ class Mark:
     offset: int = 0
 
 
+START = Mark()
+
+
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[PayloadT]):
     """Rows read together.
@@ -214,7 +217,7 @@ class Reader(Protocol[PayloadT]):
         """What `total` counts: "B" or "rows"."""
         ...
 
-    def batches(self, start: Mark = Mark()) -> Iterator[Batch[PayloadT]]:
+    def batches(self, start: Mark = START) -> Iterator[Batch[PayloadT]]:
         """Read the rows from a mark of an earlier reading, in order; may be called once."""
         ...
 

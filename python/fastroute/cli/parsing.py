@@ -96,6 +96,18 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def byte_size(text: str) -> int:
+    """Parse an option's size in bytes: 64MiB, 1GB, 4096."""
+    number, unit = text.rstrip("kKMGTiB"), text[len(text.rstrip("kKMGTiB")) :]
+    scales = {"": 1, "B": 1}
+    for power, prefix in enumerate("KMGT", start=1):
+        scales |= {f"{prefix}iB": 1024**power, f"{prefix}B": 1000**power, prefix: 1024**power}
+    scales |= {"k": 1024, "kB": 1000}
+    if unit not in scales or not (number.isascii() and number.isdigit()) or not int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64MiB or 1GB")
+    return int(number) * scales[unit]
+
+
 def whole_number(text: str) -> int:
     """Parse an option's whole number, 0 or more."""
     if not (text.isascii() and text.isdigit()):

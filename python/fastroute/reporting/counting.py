@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from fastroute.batch.summary import Progress
     from fastroute.batch.rows import BadRow
+    from fastroute.batch.summary import Progress
     from fastroute.reporting.rows import Columns, Labels, ScoredRows
 
 __all__ = ["LogCounts", "ModelRanges", "OpenLog"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from fastroute.batch.formats.delimited import DelimitedReader
+from fastroute.batch.compression import compression_of, without_compression
 from fastroute.batch.endpoints import STANDARD
+from fastroute.batch.formats.delimited import DelimitedReader
 from fastroute.batch.formats.jsonl import JsonLinesReader
 from fastroute.batch.formats.parquet import ParquetReader
 from fastroute.batch.prompts import PromptColumn
@@ -24,6 +25,8 @@ _BY_SUFFIX = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+
+
 def resolve_format(source: str, target: str, given: str | None = None) -> str:
     """Return the format of a run; the output's is always the input's.
 

@@ -11,6 +11,7 @@ from fastroute.batch.formats.lines import Lines, too_long
 from fastroute.batch.prompts import NoPromptError, PromptColumn
 from fastroute.batch.rows import (
     MAX_ROW_BYTES,
+    START,
     AddedColumns,
     Batch,
     Mark,
@@ -95,7 +96,7 @@ class DelimitedReader:
         """Names of the columns."""
         return list(self._header)
 
-    def batches(self, start: Mark = Mark()) -> Iterator[Batch[list[bytes]]]:
+    def batches(self, start: Mark = START) -> Iterator[Batch[list[bytes]]]:
         """Read the rows in batches."""
         pending = PendingRows(self._name)
         row = start.rows

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from fastroute.batch.formats.lines import Lines, too_long
 from fastroute.batch.prompts import NoPromptError, PromptColumn, json_type
 from fastroute.batch.rows import (
+    START,
     AddedColumns,
     Batch,
     Mark,
@@ -59,7 +60,7 @@ class JsonLinesReader:
         self._added = added
         self.total = total
 
-    def batches(self, start: Mark = Mark()) -> Iterator[Batch[list[bytes]]]:
+    def batches(self, start: Mark = START) -> Iterator[Batch[list[bytes]]]:
         """Read the rows in batches."""
         pending = PendingRows(self._name)
         row = start.rows

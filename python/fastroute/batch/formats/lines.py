@@ -16,8 +16,8 @@ _CHUNK = 1 << 20
 _NOT_UTF8 = {
     b"\xff\xfe": "UTF-16 text; convert it first, for example with: iconv -f UTF-16 -t UTF-8",
     b"\xfe\xff": "UTF-16 text; convert it first, for example with: iconv -f UTF-16 -t UTF-8",
-    b"\x1f\x8b": "gzip data; decompress it first, for example with: gunzip -c",
-    b"\x28\xb5\x2f\xfd": "zstd data; decompress it first, for example with: zstd -dc",
+    b"\x1f\x8b": "gzip data; give the file a name that ends in .gz, or decompress it first",
+    b"\x28\xb5\x2f\xfd": "zstd data; give the file a name that ends in .zst, or decompress it first",
     b"PAR1": "a Parquet file; pass --format parquet",
 }
 

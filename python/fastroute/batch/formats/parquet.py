@@ -22,6 +22,7 @@ from fastroute.batch.prompts import NoPromptError
 from fastroute.batch.rows import (
     MAX_BATCH_BYTES,
     MAX_BATCH_ROWS,
+    START,
     AddedColumns,
     BadRow,
     Batch,
@@ -132,7 +133,7 @@ class ParquetReader:
         """Whether the other columns are copied byte for byte."""
         return self._footer is not None
 
-    def batches(self, start: Mark = Mark()) -> Iterator[Batch[Any]]:
+    def batches(self, start: Mark = START) -> Iterator[Batch[Any]]:
         """Read the rows in batches, none of which spans two row groups."""
         columns = None if self._footer is None else [self._column.name]
         end = 0
@@ -158,7 +159,7 @@ class ParquetReader:
         if self._footer is None or self._bytes is None:
             codecs = codecs_of(self._file.metadata)
             return DecodingWriter(sink, self._schema, self._added, codecs, carried)
-        return CopyingWriter(sink, self._bytes, self._footer, self._column.name, self._added, carried)
+        return CopyingWriter(sink, self._bytes, self._footer, self._column.name, self._added, carried=carried)
 
     @contextmanager
     def copier(self, sink: BinaryIO) -> Iterator[ParquetCopier]:
@@ -239,12 +240,16 @@ class ParquetReader:
         prompts, bad = [], []
         for row in range(len(column)):
             try:
-                prompts.append(self._column.of_value(column[row].as_py()))
-            except NoPromptError as problem:
+                prompts.append(self._turn(column[row]))
+            except NoPromptError as problem:  # noqa: PERF203 - one bad row must not take others with it
                 bad.append((row, str(problem)))
-            except UnicodeDecodeError as error:
-                bad.append((row, f"column {self._column.name!r}: invalid UTF-8 at byte {error.start + 1}"))
         return prompts, bad
+
+    def _turn(self, cell: Any) -> str:
+        try:
+            return self._column.of_value(cell.as_py())
+        except UnicodeDecodeError as error:
+            raise NoPromptError(f"column {self._column.name!r}: invalid UTF-8 at byte {error.start + 1}") from None
 
 
 def import_pyarrow() -> ModuleType:

@@ -1,4 +1,4 @@
-"""Writing Parquet: the input's column chunks copied as they are, or its rows encoded anew, with new columns beside them."""
+"""Writing Parquet: column chunks copied as they are, or rows encoded anew, with new columns beside them."""
 
 from __future__ import annotations
 
@@ -192,6 +192,7 @@ class CopyingWriter(_Writing):
         footer: Footer,
         column: str,
         added: AddedColumns,
+        *,
         carried: Sequence[str] | None,
     ) -> None:
         super().__init__(sink, carried)
@@ -276,7 +277,9 @@ class CopyingWriter(_Writing):
     def _encode_group(self, number: int) -> None:
         """Write the good rows of a row group, all columns of which are read for it."""
         schema = _extended_schema(self._file.schema_arrow, self._added)
-        good = np.concatenate([rows.good if rows.good is not None else np.ones(rows.rows, np.bool_) for rows, _ in self._held])
+        good = np.concatenate(
+            [rows.good if rows.good is not None else np.ones(rows.rows, np.bool_) for rows, _ in self._held]
+        )
         scored = [_joined_scores(column) for column in zip(*(scored for _, scored in self._held), strict=True)]
         segment = _Segment(self._sink, schema, self._all_codecs)
         try:

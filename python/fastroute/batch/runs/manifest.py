@@ -38,7 +38,9 @@ def describe(
         "format": FORMAT,
         "id": secrets.token_hex(8),
         "fastroute": __version__,
-        "inputs": [{"path": os.path.abspath(file.path), "name": file.name, **_state_of(file.path)} for file in inputs],
+        "inputs": [
+            {"path": str(Path(file.path).absolute()), "name": file.name, **_state_of(file.path)} for file in inputs
+        ],
         "routers": [
             {"label": label, **identified(router), "threshold": float(threshold)}
             for (label, router), threshold in zip(routers.items(), thresholds, strict=True)
@@ -73,7 +75,9 @@ def check_same(begun: Mapping[str, Any], now: Mapping[str, Any], place: str) -> 
     for name in sorted({*begun["options"], *now["options"]}):
         before, after = begun["options"].get(name), now["options"].get(name)
         if before != after:
-            raise InvalidArgumentError(f"{place}: begun with {name} {before!r}, found {after!r}; --overwrite begins anew")
+            raise InvalidArgumentError(
+                f"{place}: begun with {name} {before!r}, found {after!r}; --overwrite begins anew"
+            )
     _check_inputs(begun["inputs"], now["inputs"], place)
     _check_routers(begun["routers"], now["routers"], place)
 
@@ -112,8 +116,8 @@ def _check_routers(begun: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str
         label = after["label"]
         if not after["artifact"]:
             raise InvalidArgumentError(
-                f"router {label}: it was never saved, so that nothing tells whether it is the one that the run in {place} "
-                "began with"
+                f"router {label}: it was never saved, so that nothing tells whether it is the one that the run in "
+                f"{place} began with"
             )
         if before["artifact"] != after["artifact"]:
             raise DataError(
@@ -122,7 +126,9 @@ def _check_routers(begun: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str
             )
         for key in ("kind", "strong", "weak", "threshold"):
             if before[key] != after[key]:
-                raise InvalidArgumentError(f"router {label}: {place} was begun with {key} {before[key]}, found {after[key]}")
+                raise InvalidArgumentError(
+                    f"router {label}: {place} was begun with {key} {before[key]}, found {after[key]}"
+                )
 
 
 def _state_of(path: str) -> dict[str, Any]:

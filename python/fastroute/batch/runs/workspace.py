@@ -40,7 +40,8 @@ class Places:
         self.target = Path(os.path.realpath(target))
         self.many = many
         self.partial = self.target.with_name(f"{self.target.name}.partial")
-        self.rejects = Path(rejects) if rejects is not None else self.target.with_name(f"{self.target.name}.rejects.jsonl")
+        beside = self.target.with_name(f"{self.target.name}.rejects.jsonl")
+        self.rejects = beside if rejects is None else Path(rejects)
         self.manifest = (
             self.target / FOLDER_MANIFEST if many else self.target.with_name(f"{self.target.name}.manifest.json")
         )
@@ -159,7 +160,7 @@ class Workspace:
                 self.journal.complete()
                 self.reached.complete = True
             if self.rejects.exists() and self.rejects.stat().st_size:
-                os.replace(self.rejects, places.rejects)
+                self.rejects.replace(places.rejects)
             if places.many:
                 self._publish_folder(manifest)
             elif (places.partial / _OUTPUT).exists():
@@ -184,7 +185,7 @@ class Workspace:
         if places.target.exists():
             grown.chmod(places.target.stat().st_mode & 0o777)
         with opened_parent(places.target) as parent:
-            os.replace(grown, places.target)
+            grown.replace(places.target)
             os.fsync(parent)
 
     def _publish_folder(self, manifest: Mapping[str, Any]) -> None:
