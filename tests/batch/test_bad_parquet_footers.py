@@ -340,3 +340,25 @@ def test_statistics_without_orders_for_all_columns_lose_the_orders():
     again = thrift.Reader(assembled(base, None, base.groups)[:-8]).struct()
     assert 7 not in again
     assert again[1] == (I32, thrift.Reader(thrift_of(content)).struct()[1][1])
+
+
+def test_optional_places_move_or_point_nowhere():
+    start, length = read(packed()).groups[1].chunks[1]
+    for said, expected in [(start, 500), (start + 7, 507), (start + length, 0), (start - 1, 0), (0, 0)]:
+        content = edited(packed(), chunk=setting(2, I64, encode_integer(said)))
+        moved = thrift.Reader(read(content).groups[1].relocated([900, 500]).encoded()).struct()
+        reader = thrift.Reader(moved[1][1])
+        chunk = [reader.struct() for _ in range(reader.structs(LIST))][1]
+        assert chunk[2] == (I64, encode_integer(expected))
+        assert moved[5] == (I64, encode_integer(500))
+    content = edited(packed(), group=dropping(5))
+    assert 5 not in thrift.Reader(read(content).groups[1].relocated([900, 500]).encoded()).struct()
+
+
+def test_numbers_of_row_groups_are_renewed_where_there_is_one_and_it_fits():
+    group = read(packed()).groups[1]
+    for ordinal, expected in [(0, 0), (32_767, 32_767), (32_768, None)]:
+        found = thrift.Reader(group.numbered(ordinal).encoded()).struct().get(7)
+        assert found == (None if expected is None else (thrift.I16, encode_integer(expected)))
+    unnumbered = read(edited(packed(), group=dropping(7))).groups[1]
+    assert unnumbered.numbered(3) == unnumbered
