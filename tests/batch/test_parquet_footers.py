@@ -270,7 +270,7 @@ def test_metadata_are_replaced_in_place_or_appended():
     ]
 
 
-def test_more_row_groups_than_there_are_ordinals():
+def test_more_row_groups_than_16_bits_count():
     base = footer_of(packed(pa.table({"a": [1]})))
     content = b"PAR1" + assembled(base, None, base.groups * 40_000)
     metadata = pq.read_metadata(io.BytesIO(content))
