@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fastroute.batch import thrift
+from fastroute.batch.formats import thrift
 from fastroute.batch.formats.parquet_footers import MAX_FOOTER_BYTES, Footer, assembled
 from fastroute.batch.formats.parquet_groups import RowGroup
 from fastroute.batch.formats.thrift import (
@@ -150,8 +150,8 @@ def test_writers_that_know_how_to_count_are_trusted(writer):
     assert (read(content).uncopyable, read(content).created_by) == (None, writer)
 
 
-# A map of i32 to structs with a list of booleans, a double, a UUID and a field far away.
-INNER = b"\x19\x23\x01\x02" + b"\x17" + b"\1" * 8 + b"\x1d" + b"\2" * 16 + b"\x09\xf0\x2e\x15\4" + b"\0"
+# A map of i32 to structs with a list of booleans, a double and a field far away.
+INNER = b"\x19\x23\x01\x02" + b"\x17" + b"\1" * 8 + b"\x09\xf0\x2e\x15\4" + b"\0"
 UNKNOWN = b"\2\x5c" + encode_integer(-7) + INNER + encode_integer(1 << 31) + b"\0"
 
 
@@ -176,6 +176,13 @@ def test_fields_of_newer_writers_are_kept_and_extensions_with_places_are_dropped
     fields = thrift.Reader(thrift_of(again)).struct()
     assert (fields[400], fields[401]) == ((11, UNKNOWN), (1, b""))
     assert pq.read_table(io.BytesIO(again)).equals(pq.read_table(io.BytesIO(packed())))
+
+
+def test_a_uuid_is_kept():  # a type that older versions of pyarrow refuse
+    content = edited(packed(), file=setting(400, thrift.UUID, b"0123456789abcdef"))
+    again = assembled(read(content), None, read(content).groups)
+    assert again == content[-len(again) :]
+    assert b"0123456789abcdef" in again
 
 
 def test_what_is_no_parquet_file_is_said():
@@ -350,3 +357,25 @@ def test_statistics_without_orders_for_all_columns_lose_the_orders():
     again = thrift.Reader(assembled(base, None, base.groups)[:-8]).struct()
     assert 7 not in again
     assert again[1] == (I32, thrift.Reader(thrift_of(content)).struct()[1][1])
+
+
+def test_optional_places_move_or_point_nowhere():
+    start, length = read(packed()).groups[1].chunks[1]
+    for said, expected in [(start, 500), (start + 7, 507), (start + length, 0), (start - 1, 0), (0, 0)]:
+        content = edited(packed(), chunk=setting(2, I64, encode_integer(said)))
+        moved = thrift.Reader(read(content).groups[1].relocated([900, 500]).encoded()).struct()
+        reader = thrift.Reader(moved[1][1])
+        chunk = [reader.struct() for _ in range(reader.structs(LIST))][1]
+        assert chunk[2] == (I64, encode_integer(expected))
+        assert moved[5] == (I64, encode_integer(500))
+    content = edited(packed(), group=dropping(5))
+    assert 5 not in thrift.Reader(read(content).groups[1].relocated([900, 500]).encoded()).struct()
+
+
+def test_numbers_of_row_groups_are_renewed_where_there_is_one_and_it_fits():
+    group = read(edited(packed(), group=setting(7, thrift.I16, encode_integer(1)))).groups[1]
+    for ordinal, expected in [(0, 0), (32_767, 32_767), (32_768, None)]:
+        found = thrift.Reader(group.numbered(ordinal).encoded()).struct().get(7)
+        assert found == (None if expected is None else (thrift.I16, encode_integer(expected)))
+    unnumbered = read(edited(packed(), group=lambda fields: fields.pop(7, None) and None)).groups[1]
+    assert unnumbered.numbered(3) == unnumbered

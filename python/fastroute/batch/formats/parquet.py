@@ -189,7 +189,10 @@ class ParquetReader:
 
     def _copyable_footer(self, *, drops_rows: bool) -> Footer | None:
         """Return the footer if column chunks can be copied."""
-        footer = Footer.read(self._stream, self._name)
+        try:
+            footer = Footer.read(self._stream, self._name)
+        except DataError:  # its limits are not those of Arrow, which has read the file
+            return None
         if footer.uncopyable is not None:
             return None
         held = max((group.rows for group in footer.groups), default=0) * 6 * len(self._added.pairs)

@@ -102,11 +102,15 @@ class _Segment:
         """Write a row group."""
         self._writer.write_table(table, row_group_size=table.num_rows)
 
-    def complete(self) -> Footer:
-        """Return the footer, which is not written."""
+    def complete(self) -> list[RowGroup]:
+        """Return where the row groups are in the sink; their footer is not written."""
         self._sink.hold()
         self._writer.close()
-        return self._sink.footer()
+        # Arrow's writer counts its own bytes only.
+        return [
+            group.relocated([start + self._sink.begin for start, _ in group.chunks])
+            for group in self._sink.footer().groups
+        ]
 
     def abandon(self) -> None:
         """Let Arrow's writer go; it would complete the file even when it is deleted."""
@@ -121,7 +125,8 @@ class _SegmentSink:
 
     def __init__(self, sink: Sink) -> None:
         self._sink: Sink | None = sink
-        self._place = sink.tell() - len(MAGIC)
+        self.begin = sink.tell() - len(MAGIC)
+        self._place = 0
         self._head = len(MAGIC)
         self._held: io.BytesIO | None = None
 
@@ -250,7 +255,7 @@ class CopyingWriter(_Writing):
             except BaseException:
                 segment.abandon()
                 raise
-            self._groups.append(moved.joined(segment.complete().groups[0]))
+            self._groups.append(moved.joined(segment.complete()[0]))
         self._held = []
 
     def _copied(self, group: RowGroup) -> list[int]:
@@ -298,7 +303,7 @@ class CopyingWriter(_Writing):
         except BaseException:
             segment.abandon()
             raise
-        self._groups.extend(segment.complete().groups)
+        self._groups.extend(segment.complete())
 
 
 class DecodingWriter(_Writing):
@@ -362,7 +367,7 @@ class DecodingWriter(_Writing):
     def _end_segment(self) -> None:
         segment, self._segment, self._pending = self._segment, None, None
         if segment is not None:
-            self._groups.extend(segment.complete().groups)
+            self._groups.extend(segment.complete())
 
 
 class ParquetCopier:
@@ -386,7 +391,7 @@ class ParquetCopier:
     def complete(self) -> None:
         """Write what is left, and the footer."""
         self._pending.end()
-        self._sink.write(assembled(footer_of(self._schema), None, self._segment.complete().groups))
+        self._sink.write(assembled(footer_of(self._schema), None, self._segment.complete()))
 
     def abandon(self) -> None:
         """Close without a footer."""
