@@ -14,10 +14,10 @@ import zlib
 from pathlib import Path
 
 import pytest
-from fastroute.batch.lines import Lines
 
 from fastroute.batch import compression
 from fastroute.batch.compression import KINDS, Compressor, compression_of, decompressed, without_compression
+from fastroute.batch.formats.lines import Lines
 from fastroute.errors import DataError, InvalidArgumentError, MissingDependencyError
 
 if sys.version_info < (3, 14):
@@ -370,7 +370,7 @@ BOMB = """
 import sys
 from pathlib import Path
 from fastroute.batch.compression import decompressed
-from fastroute.batch.lines import Lines
+from fastroute.batch.formats.lines import Lines
 
 def peak():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM"))

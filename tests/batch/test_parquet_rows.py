@@ -72,7 +72,7 @@ def test_columns_schema_metadata_groups_and_codec_are_kept(score_bytes, router):
     np.testing.assert_array_equal(scored["score"].to_numpy(), expected)
     assert scored["model"].to_pylist() == ["large" if n >= 50 else "small" for n in lengths]
     assert max(router.batch_sizes) <= 4096
-    assert summary.strong_rows == int((lengths >= 50).sum())
+    assert summary.routers[0].strong_rows == int((lengths >= 50).sum())
 
 
 @pytest.mark.parametrize("codec", ["none", "snappy", "gzip", "brotli", "lz4"])
@@ -181,7 +181,8 @@ def test_large_prompts_make_small_batches(score_bytes, router):
 
 
 def test_row_groups_larger_than_memory_are_split(score_bytes, monkeypatch):
-    monkeypatch.setattr("fastroute.batch.formats.parquet.MAX_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr("fastroute.batch.formats.parquet_writing.MAX_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr("fastroute.batch.formats.parquet._MAX_HELD_BYTES", 1 << 10)  # no copying
     table = pa.table({"prompt": ["x" * 90] * 50_000})
     file = opened(score_bytes(packed(table), ".parquet")[0])
     assert file.num_row_groups > 2
@@ -197,8 +198,16 @@ def test_damaged_files(score_bytes, tmp_path):
         with pytest.raises(DataError, match=r"in.parquet: not a readable Parquet file"):
             score_bytes(bad, ".parquet", on_error="skip")
     with pytest.raises(DataError, match=r"in.parquet: damaged after row \d+"):
-        score_bytes(bytes(middle), ".parquet", on_error="skip")
+        score_bytes(bytes(middle), ".parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+    out, summary = score_bytes(bytes(middle), ".parquet", on_error="skip")
+    scored = opened(out).read()
+    assert 0 < scored.num_rows < 20_000
+    assert scored.num_rows % 5_000 == 0  # whole row groups
+    assert scored["prompt"].to_pylist() == texts[: scored.num_rows]
+    assert (summary.rows, summary.skipped, summary.lost) == (scored.num_rows, 0, 1)
+    assert summary.first_skipped[0].row == scored.num_rows + 1
+    assert summary.routers[0].strong_rows == scored["model"].to_pylist().count("large")
 
 
 @pytest.mark.parametrize(

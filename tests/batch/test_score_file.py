@@ -63,14 +63,14 @@ def test_batches_are_bounded_in_rows_and_bytes(tmp_path, router):
 def test_summary(tmp_path, source, router):
     source.write_bytes(b'{"prompt":"' + b"x" * 70 + b'"}\n' + ROW * 2 + b"bad\n")
     summary = score_log(source, tmp_path / "out.jsonl", router, on_error="skip")
-    assert (summary.rows, summary.skipped, summary.strong_rows) == (3, 1, 1)
-    assert (summary.strong, summary.weak, summary.threshold) == ("large", "small", 0.5)
+    assert (summary.rows, summary.skipped, summary.routers[0].strong_rows) == (3, 1, 1)
+    assert (summary.routers[0].strong, summary.routers[0].weak, summary.routers[0].threshold) == ("large", "small", 0.5)
     assert summary.seconds > 0
 
 
 def test_threshold(tmp_path, source, router):
     summary = score_log(source, tmp_path / "out.jsonl", router, threshold=0.0)
-    assert (summary.strong_rows, summary.threshold) == (1, 0.0)
+    assert (summary.routers[0].strong_rows, summary.routers[0].threshold) == (1, 0.0)
 
 
 def test_a_score_at_the_threshold_goes_to_the_strong_model(tmp_path, source, router):
@@ -90,7 +90,7 @@ def test_a_score_at_the_threshold_goes_to_the_strong_model(tmp_path, source, rou
         ({"threshold": float("nan")}, "threshold: found nan"),
         ({"on_error": "ignore"}, "on_error: found 'ignore', allowed: 'fail' or 'skip'"),
         ({"format": "xml"}, "format: found 'xml', allowed: jsonl, csv, tsv, parquet"),
-        ({"score_column": "a", "model_column": "a"}, "score_column and model_column are both 'a'"),
+        ({"score_column": "a", "model_column": "a"}, "two of the new columns would be named 'a'"),
     ],
 )
 def test_bad_arguments(tmp_path, source, router, options, message):
@@ -193,7 +193,7 @@ class TestInput:
             score_log(tmp_path / "missing.jsonl", tmp_path / "out.jsonl", router)
 
     def test_a_folder(self, tmp_path, router):
-        with pytest.raises(InvalidArgumentError, match=f"{tmp_path}: expected a file, found a folder"):
+        with pytest.raises(InvalidArgumentError, match=f"{tmp_path}: the folder has no file to score"):
             score_log(tmp_path, tmp_path / "out.jsonl", router)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -229,7 +229,7 @@ class TestFormat:
             (("in.log", "out.jsonl"), "in.log: the format can't be told; pass --format"),
             (("in.jsonl", "out.csv"), "out.csv: the output keeps the input's format, which is jsonl; .* csv"),
             (("in.csv", "out.tsv"), "out.tsv: the output keeps the input's format, which is csv; .* tsv"),
-            (("in.jsonl.gz", "out.jsonl"), r"compressed files are not read; use: gunzip -c .* \| fastroute"),
+            (("in.parquet.gz", "out.parquet"), "in.parquet.gz: Parquet is compressed inside"),
         ],
     )
     def test_it_must_be_known_and_one(self, tmp_path, router, names, message):

@@ -363,7 +363,7 @@ def test_names(native: Any, tiny_router_folder: Path) -> None:
             fastroute.score_table(frame, native, column="question")
         with pytest.raises(DataError, match="table: no column 'prompt'; it has 'question', 'score'"):
             fastroute.score_table(frame, native, score_column="new")
-        with pytest.raises(InvalidArgumentError, match="score_column and model_column are both 'x'"):
+        with pytest.raises(InvalidArgumentError, match="two of the new columns would be named 'x'"):
             fastroute.score_table(frame, native, score_column="x", model_column="x")
     twice = pa.table([pa.array(["a"]), pa.array(["b"])], names=["prompt", "prompt"])
     for frame in (twice, twice.to_pandas()):

@@ -95,7 +95,9 @@ def test_it_is_told_of_every_batch_and_closed(tmp_path, router, suffix, unit):
     source = tmp_path / f"in{suffix}"
     if suffix == ".parquet":
         pa = pytest.importorskip("pyarrow")
-        pytest.importorskip("pyarrow.parquet").write_table(pa.table({"prompt": ["hi"] * 5_000}), source)
+        pytest.importorskip("pyarrow.parquet").write_table(
+            pa.table({"prompt": ["hi"] * 5_000}), source, use_dictionary=False
+        )
         positions = [5_000, 4_096, 5_000]
     else:
         source.write_bytes(b'{"prompt":"hi"}\n' * 5_000)

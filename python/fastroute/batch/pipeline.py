@@ -267,7 +267,7 @@ class _Run:
     def _through(self, writing: Writing, reached: Reached) -> None:
         """Take every event through its three stages; in threads of their own where nothing can block for good."""
         events = self.reading.events(reached.file, reached.mark)
-        meter = Meter(self.progress, self.inputs, writing.counts)
+        meter = Meter(self.progress, self.inputs, writing.counts.rows + writing.counts.skipped)
         waiting = min(_MAX_WAITING, self.memory // 4)
         try:
             if self.inputs.files[0].path == STANDARD or isinstance(writing, StreamWriting):

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from fastroute.batch.inputs import Inputs
     from fastroute.batch.reading import Begins, Rows
-    from fastroute.batch.runs.journal import Counts
     from fastroute.batch.summary import Progress
 
 _DELAY = 1.0
@@ -22,9 +21,9 @@ _INTERVAL = 0.1
 class Meter:
     """Tells a `Progress` how far a run has got: in one file's own unit, or in bytes of all files."""
 
-    def __init__(self, progress: Progress | None, inputs: Inputs, counts: Counts) -> None:
+    def __init__(self, progress: Progress | None, inputs: Inputs, rows: int) -> None:
         self._progress = progress
-        self._counts = counts
+        self._rows = rows
         self._many = inputs.many
         self._ends: list[int] = []
         self._in_rows = False
@@ -46,6 +45,7 @@ class Meter:
 
     def update(self, event: Rows) -> None:
         """Take note of rows that have been scored."""
+        self._rows += len(event.batch.prompts) + len(event.batch.bad)
         if self._progress is None:
             return
         if self._in_rows:
@@ -54,7 +54,7 @@ class Meter:
             position = event.batch.mark.offset
         else:
             position = event.position + (self._ends[event.file] if self._many else 0)
-        self._progress.update(position, self._counts.rows + self._counts.skipped)
+        self._progress.update(position, self._rows)
 
     def close(self) -> None:
         """End the display."""
