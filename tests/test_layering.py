@@ -51,6 +51,7 @@ AT_LOADING = {
     # evaluation for the prices of answers
     "overhead": {"_core", "errors", "evaluation"},
     "reporting": {"batch", "errors", "policies"},
+    "integrations": {"errors"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies", "scoring"},
     "__main__": {"cli"},
@@ -63,6 +64,7 @@ LATER = {
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
     "reporting": {"evaluation"},  # for the paper's prices
+    "integrations": {"batch", "builtin", "info", "loading", "policies", "routers", "scoring"},
     "exporting": {"fastroute"},  # for its version
     "overhead": {"encoders", "routers"},
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into

@@ -1,0 +1,1 @@
+"""Engines that teams run already, given fastroute's scorer."""
