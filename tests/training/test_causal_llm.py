@@ -185,13 +185,7 @@ def test_the_softmax_is_at_its_minimum() -> None:
 def test_the_extra_is_named(
     missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (
-        "torch",
-        "transformers",
-        "onnxscript",
-        "accelerate",
-        "gguf",
-    ):  # those that are there take seconds to import
+    for name in ("torch", "transformers", "onnxscript", "accelerate", "gguf"):  # those that are there take seconds to import
         monkeypatch.setitem(sys.modules, name, None if name == missing else types.ModuleType(name))
     model = tmp_path / "model.gguf"
     model.write_bytes(b"GGUF")

@@ -52,8 +52,8 @@ class RouterReference:
             router = DEFAULT_ROUTER
         if not isinstance(router, (str, os.PathLike)):
             raise InvalidTypeError(
-                f"router: found {type(router).__name__}, which can't be sent to other processes, allowed: the name of a "
-                f"built-in router, or a path that every node sees, such as one that router.save(path) wrote"
+                f"router: found {type(router).__name__}, which can't be sent to other processes, allowed: a built-in "
+                f"name, or a path that every node sees, such as one that router.save(path) wrote"
             )
         artifact = load(router).artifact
         is_name = isinstance(router, str) and (router == "random" or builtin.find_router(router) is not None)
@@ -80,7 +80,7 @@ def _load(reference: RouterReference) -> Router:
     loaded = load(reference.router)
     if loaded.artifact != reference.artifact:
         raise ArtifactError(
-            f"router {reference.router!r}: expected the artifact {reference.artifact}, which this job was started with, "
+            f"router {reference.router!r}: expected the artifact {reference.artifact}, which the job was started with, "
             f"found {loaded.artifact}; every node needs the same one until the job has ended"
         )
     return loaded
