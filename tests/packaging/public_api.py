@@ -19,6 +19,7 @@ MODULES = (
     "fastroute.batch",
     "fastroute.encoders",
     "fastroute.errors",
+    "fastroute.integrations.ray",
     "fastroute.reporting",
     "fastroute.routers",
 )
