@@ -40,6 +40,7 @@ AT_LOADING = {
     "loading": {"artifact", "builtin", "errors"},
     "scoring": {"errors", "loading"},
     "batch": {"_core", "artifact", "errors", "policies"},
+    "integrations": {"errors"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
     "exporting": {"artifact", "errors", "onnx", "policies", "routers"},
@@ -51,7 +52,6 @@ AT_LOADING = {
     # evaluation for the prices of answers
     "overhead": {"_core", "errors", "evaluation"},
     "reporting": {"batch", "errors", "policies"},
-    "integrations": {"errors"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies", "scoring"},
     "__main__": {"cli"},
@@ -61,10 +61,11 @@ LATER = {
     "info": {"fastroute"},
     "loading": {"encoders", "routers"},
     "scoring": {"batch", "policies"},
+    # what travels to workers is the name of a router, which each loads, and batch for a type
+    "integrations": {"batch", "builtin", "fastroute", "loading", "routers"},
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
     "reporting": {"evaluation"},  # for the paper's prices
-    "integrations": {"batch", "builtin", "info", "loading", "policies", "routers", "scoring"},
     "exporting": {"fastroute"},  # for its version
     "overhead": {"encoders", "routers"},
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into

@@ -11,12 +11,14 @@ Needs ``pip install 'fastroute[spark]'`` where the driver runs, and fastroute wi
 
 from __future__ import annotations
 
+import functools
 import importlib
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError, MissingDependencyError
-from fastroute.integrations.router_reference import RouterReference
+from fastroute.integrations.workers import WorkerRouter, for_workers
 
 if TYPE_CHECKING:
     import os
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from fastroute.batch.frames import OnBadRow
+    from fastroute.routers import Router
 
 __all__ = ["ArrowScoring", "score_arrow", "score_dataframe"]
 
 _MOST_THREADS = 1024
+_ROUTERS_KEPT = 4
+_loading = threading.Lock()
 
 
 def score_dataframe(
@@ -127,24 +132,28 @@ def score_arrow(
     MissingDependencyError
         pyspark, or the pandas or pyarrow that its ``mapInArrow`` needs, is not installed.
     """
-    from fastroute.batch.rows import AddedColumns
-    from fastroute.policies import Threshold
+    import fastroute
 
     for package in ("pyspark", "pandas", "pyarrow"):
         _import(package)
     for name, given in (("column", column), ("score_column", score_column), ("model_column", model_column)):
         if not isinstance(given, str):
             raise InvalidTypeError(f"{name}: found {type(given).__name__}, allowed: the name of a column")
-    AddedColumns(score_column, model_column)  # refuses one name for both
-    if on_error not in ("fail", "null"):
-        raise InvalidArgumentError(f"on_error: found {on_error!r:.60}, allowed: 'fail' or 'null'")
     if isinstance(threads, bool) or not isinstance(threads, int):
         raise InvalidTypeError(f"threads: found {type(threads).__name__}, allowed: an int from 1 to {_MOST_THREADS}")
     if not 1 <= threads <= _MOST_THREADS:
         raise InvalidArgumentError(f"threads: found {threads}, allowed: 1 to {_MOST_THREADS}")
-    if threshold is not None:
-        threshold = Threshold(threshold).value
-    return ArrowScoring(RouterReference.to(router), column, score_column, model_column, threshold, on_error, threads)
+    source, loaded = for_workers(router)
+    options: dict[str, Any] = {
+        "column": column,
+        "score_column": score_column,
+        "model_column": model_column,
+        "threshold": threshold,
+        "on_error": on_error,
+    }
+    pa = _import("pyarrow")
+    fastroute.score_table(pa.schema([(column, pa.string())]).empty_table(), loaded, **options)  # for its errors
+    return ArrowScoring(source, threads=threads, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ class ArrowScoring:
     keeps it for later ones.
     """
 
-    router: RouterReference
+    router: WorkerRouter
     column: str
     score_column: str
     model_column: str
@@ -206,15 +215,14 @@ class ArrowScoring:
         ArtifactError
             The router here is not the one that `score_arrow` loaded.
         """
-        from fastroute.info import set_num_threads
-        from fastroute.scoring import score_table
+        import fastroute
 
-        set_num_threads(self.threads)
-        router = self.router.load()
+        fastroute.set_num_threads(self.threads)
+        router = _loaded(self.router)
         row = 0
         for batch in batches:
             try:
-                scored = score_table(
+                scored = fastroute.score_table(
                     batch,
                     router,
                     column=self.column,
@@ -227,6 +235,17 @@ class ArrowScoring:
                 raise DataError(f"partition {_partition()}, batch from row {row}: {error}") from error
             row += batch.num_rows
             yield scored
+
+
+def _loaded(source: WorkerRouter) -> Router:
+    """Load a router at its first use in this process, which Spark keeps for later partitions."""
+    with _loading:  # else two threads that come at once would load it twice
+        return _load(source)
+
+
+@functools.lru_cache(maxsize=_ROUTERS_KEPT)
+def _load(source: WorkerRouter) -> Router:
+    return source.load()
 
 
 def _partition() -> int:
