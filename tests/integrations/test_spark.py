@@ -410,3 +410,18 @@ SCHEMAS = {
 def test_arguments_are_checked_before_anything_runs(options: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=f"^{message}"):
         score_arrow(**{"router": "mf", **options})
+
+
+def test_the_example(checkout: Path, table: Any, tiny_router_folder: Path, tmp_path: Path) -> None:
+    pq.write_table(table, tmp_path / "logs.parquet")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "SPARK_LOCAL_IP": "127.0.0.1"}
+    script = [sys.executable, checkout / "examples" / "spark_score.py", tmp_path / "logs.parquet"]
+    options = ["--output", tmp_path / "scored", "--router", tiny_router_folder, "--master", "local[1]"]
+    done = subprocess.run([*script, *options], check=False, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = fastroute.score_table(table, tiny_router_folder)
+    check(pq.read_table(tmp_path / "scored").sort_by("id"), expected)
+    first, *models = done.stdout.splitlines()
+    assert first.startswith("2,000 rows in ")
+    counts = Counter(expected["model"].to_pylist())
+    assert models == [f"{count:>12,}  {model}" for model, count in counts.most_common()]
