@@ -35,6 +35,9 @@ pytestmark = [
     pytest.mark.spark,
     pytest.mark.skipif(not has_java, reason="Spark needs Java"),
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
+    # Spark 3.5 compares versions by distutils, and leaves the socket of each collect() to the garbage collector.
+    pytest.mark.filterwarnings("ignore:distutils Version classes are deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 ROWS = 2000
