@@ -49,9 +49,15 @@ LONGEST_WAIT = 60.0  # seconds
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A session on a cluster of two executors; nothing leaves this machine."""
     from pyspark import SparkContext
+    from pyspark.find_spark_home import _find_spark_home
     from pyspark.sql import SparkSession
 
     folder = tmp_path_factory.mktemp("spark")
+    home = folder / "home"  # Spark writes what executors say to a folder in it
+    home.mkdir()
+    for each in Path(_find_spark_home()).iterdir():
+        if each.name != "work":
+            (home / each.name).symlink_to(each)
     settings = {
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
@@ -65,9 +71,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     }
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYSPARK_PYTHON", sys.executable)
+        environment.setenv("SPARK_HOME", str(home))
         environment.setenv("SPARK_LOCAL_DIRS", str(folder / "local"))
         environment.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        environment.setenv("SPARK_WORKER_DIR", str(folder / "work"))
         builder = SparkSession.builder.master("local-cluster[2,1,1024]").appName("fastroute tests")
         session = builder.config(map=settings).getOrCreate()
         gateway = SparkContext._gateway

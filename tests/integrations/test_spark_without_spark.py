@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import sys
+import time
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,6 +47,7 @@ def test_threads_and_tasks_of_a_process_share_a_router(tiny_router_folder: Path,
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if counting and event == "open" and str(arguments[0]).endswith("router.json"):
             opened.append(arguments[0])
+            time.sleep(0.1)  # in which the other threads come to ask for the same router
 
     counting = True
     sys.addaudithook(hook)
