@@ -32,7 +32,8 @@ pytestmark = [
     # Ray's own: settings of its context that it renames, and what its executor and its processes leave open.
     pytest.mark.filterwarnings("ignore:`use_\\w+` is deprecated:DeprecationWarning:ray.data.context"),
     pytest.mark.filterwarnings("ignore:Tip. In future versions of Ray:FutureWarning:ray._private.worker"),
-    pytest.mark.filterwarnings("ignore:unclosed file .*ray-data:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed file .*(ray-data|dev.null):ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:subprocess \\d+ is still running:ResourceWarning"),
 ]
 
 ROWS = 4000
