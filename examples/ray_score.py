@@ -71,7 +71,13 @@ def main(arguments: list[str] | None = None) -> int:
         make_prompts(Path(source), args.rows)
     if args.address is None:
         # One CPU more than the actors have, for reading and writing.
-        ray.init(num_cpus=args.actors + 1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+        ray.init(
+            address="local",
+            num_cpus=args.actors + 1,
+            include_dashboard=False,
+            logging_level="ERROR",
+            log_to_driver=False,
+        )
     else:
         ray.init(address=args.address)
     ray.data.DataContext.get_current().enable_progress_bars = False

@@ -6,6 +6,8 @@ import importlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -247,6 +249,21 @@ def test_the_artifact_changes_before_the_actors_load_it(
         after = fastroute.load(logged).artifact
         assert f"found the artifact {after}, expected {before}, which the driver loaded" in str(error.value)
     assert not any(use.what == "scored" for use in uses(logged))
+
+
+def test_the_example(cluster: None, checkout: Path, tmp_path: Path) -> None:
+    pq = importlib.import_module("pyarrow.parquet")
+    (tmp_path / "in").mkdir()
+    for name, block in zip("abc", bad_rows(), strict=True):
+        typed = block.set_column(1, "prompt", block["prompt"].cast(pa.string()))
+        pq.write_table(typed, tmp_path / "in" / f"{name}.parquet")
+    command = [sys.executable, str(checkout / "examples" / "ray_score.py"), "in", "--output", "out", "--router", "mf"]
+    ended = subprocess.run(
+        [*command, "--on-error", "null", "--actors", "1"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "no text: 4\n7 rows in " in ended.stdout
+    assert sorted(pq.read_table(tmp_path / "out")["id"].to_pylist()) == list(range(7))
 
 
 def test_no_rows(dataset: Any) -> None:
