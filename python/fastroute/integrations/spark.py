@@ -192,7 +192,7 @@ class ArrowScoring:
                 f"schema: found {type(schema).__name__}, allowed: a pyspark.sql.types.StructType, such as frame.schema"
             )
         names = list(schema.names)
-        folded = AddedColumns(self.score_column.casefold(), self.model_column.casefold())
+        folded = AddedColumns(((self.score_column.casefold(), self.model_column.casefold()),))
         folded.refuse_clash([name.casefold() for name in names], "frame")
         if names.count(self.column) != 1:
             found = f"{names.count(self.column)} columns" if self.column in names else "no column"
