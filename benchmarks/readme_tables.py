@@ -1,7 +1,8 @@
-"""The tables of speed in README.md and docs/benchmarks.md: ``python -m benchmarks.readme_tables [RESULTS.json]``.
+"""The tables of speed in README.md and docs: ``python -m benchmarks.readme_tables [RESULTS.json]``.
 
-Made of a file that ``pytest benchmarks --results FILE`` wrote, between the markers ``<!-- NAME -->`` and
-``<!-- /NAME -->``. A test holds the files and the results of `REPORTED` together.
+Made of a file that ``pytest benchmarks --results FILE`` wrote, and for docs/batch.md of the one that
+``python -m benchmarks.large_logs`` wrote, between the markers ``<!-- NAME -->`` and ``<!-- /NAME -->``. A test holds
+the files and the results of `REPORTED` and `LOGS` together.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fastroute.overhead.costs import published
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 REPORTED = CHECKOUT / "benchmarks" / "results" / "amd-epyc-zen5-2-cores.json"
+LOGS = CHECKOUT / "benchmarks" / "results" / "large-logs.json"
 ZEN = {"25": "Zen 3 or 4", "26": "Zen 5"}  # families of AMD's processors
 
 # Groups of the two tables: what it is called, and the group of the results.
@@ -222,6 +224,31 @@ def machine(results: Results) -> str:
     )
 
 
+def large_logs(read: dict[str, Any]) -> str:
+    """Logs of gigabytes: time, and memory above that of a process that has scored a few rows."""
+    where = read["machine"]
+    before, after = where["load"]
+    lines = [
+        "### Measured",
+        "",
+        f"`{read['command']}` on {read['date']}; {where['cpu']}, {where['cores']} cores, load average {before:g} "
+        f"before and {after:g} after; {read['prompts']:,} prompts of {read['mean_bytes']:.0f} bytes on average. Memory is the "
+        "peak above that of",
+        "the same process after a log of 100 rows, with `--memory` at its default.",
+        "",
+        "| log | GB | router | rows | seconds | rows/s | base, MiB | above it, MiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for log in read["logs"]:
+        rate = log["rows"] / log["seconds"]
+        above = log["peak_mib"] - log["base_mib"]
+        lines.append(
+            f"| {log['log']} | {log['bytes'] / 1e9:.2f} | {', '.join(log['routers'])} | {log['rows']:,} | "
+            f"{log['seconds']:.1f} | {rate:,.0f} | {log['base_mib']:.0f} | {above:.0f} |"
+        )
+    return "\n".join(lines)
+
+
 # What is between which markers of which file.
 BLOCKS = {
     "README.md": {"speed": speed},
@@ -247,6 +274,10 @@ def rewritten(text: str, file: str, results: Results) -> str:
 def main() -> None:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else REPORTED
     results = Results(json.loads(path.read_text(encoding="utf-8")))
+    batch = CHECKOUT / "docs" / "batch.md"
+    text = replaced(batch.read_text(encoding="utf-8"), "large-logs", large_logs(json.loads(LOGS.read_text())))
+    with atomic_file(batch) as stream:
+        stream.write(text.encode())
     for file in BLOCKS:
         text = rewritten((CHECKOUT / file).read_text(encoding="utf-8"), file, results)
         with atomic_file(CHECKOUT / file) as stream:

@@ -82,7 +82,7 @@ def document(
         "command": command,
         "commit": _commit(),
         "failed": failed,
-        "machine": {**_machine(), "load": [round(each, 2) for each in (load[0], os.getloadavg()[0])]},
+        "machine": {**machine(), "load": [round(each, 2) for each in (load[0], os.getloadavg()[0])]},
         "versions": _versions(groups),
         "groups": groups,
         "figures": figures,
@@ -103,7 +103,7 @@ def _commit() -> dict[str, Any]:
     return {"id": git("rev-parse", "HEAD"), "changed": None if changed is None else bool(changed)}
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     info = fastroute.info()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
