@@ -1,9 +1,11 @@
 """Logs of gigabytes, scored by processes whose peak memory is taken.
 
 ``python -m benchmarks.large_logs -o benchmarks/results/large-logs.json [--quick] [--folder DIR]``, from the checkout,
-in an environment that has fastroute with ``[batch]``. ``--quick`` takes seconds and shows that it works. One log has every prompt of the data pack, again and again, to 5
-million rows; the others are 1 GB and 4 GB of prompts drawn from them, with an identifier and a user, in each format.
-Each is scored in a process of its own, which says what memory it had before the first row and at most.
+in an environment that has fastroute with ``[batch]``. ``--quick`` takes seconds and shows that it works.
+
+One log has every prompt of the data pack, again and again, to 5 million rows; the others are 1 GB and 4 GB of prompts
+drawn from them, with an identifier and a user, in each format. Each is scored in a process of its own, which says what
+memory it had before the first row and at most.
 """
 
 from __future__ import annotations

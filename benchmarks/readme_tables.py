@@ -232,8 +232,8 @@ def large_logs(read: dict[str, Any]) -> str:
         "### Measured",
         "",
         f"`{read['command']}` on {read['date']}; {where['cpu']}, {where['cores']} cores, load average {before:g} "
-        f"before and {after:g} after; {read['prompts']:,} prompts of {read['mean_bytes']:.0f} bytes on average. Memory is the "
-        "peak above that of",
+        f"before and {after:g} after; {read['prompts']:,} prompts of {read['mean_bytes']:.0f} bytes on average. "
+        "Memory is the peak above that of",
         "the same process after a log of 100 rows, with `--memory` at its default.",
         "",
         "| log | GB | router | rows | seconds | rows/s | base, MiB | above it, MiB |",
