@@ -103,7 +103,7 @@ def test_skipped_rows_are_named(run, tmp_path):
     scored.write_text("score\n" + "x\n" * 12 + "0.5\n")
     ended = run("report", scored, "--on-error", "skip")
     assert ended.code == 1
-    assert ended.out.decode().startswith(f"{scored}: 1 row, 12 left out, scores 0.5 to 0.5")
+    assert ended.out.decode().startswith(f"{scored}: 1 row, 12 rows left out, scores 0.5 to 0.5")
     lines = ended.err.splitlines()
     assert lines[0].startswith(f"fastroute: skipped {scored}: row 1 (line 2): column 'score'")
     assert lines[10:] == ["fastroute: skipped 2 more rows"]

@@ -281,4 +281,5 @@ class Records:
 
     @property
     def has_bom(self) -> bool:
+        """Whether the stream began with a byte order mark."""
         return self.lines.has_bom
