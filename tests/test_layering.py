@@ -41,6 +41,7 @@ AT_LOADING = {
     "loading": {"artifact", "builtin", "errors"},
     "scoring": {"errors", "loading"},
     "batch": {"_core", "artifact", "errors", "messages", "policies"},
+    "integrations": {"errors"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
     "exporting": {"artifact", "errors", "onnx", "policies", "routers"},
@@ -61,6 +62,9 @@ LATER = {
     "info": {"fastroute"},
     "loading": {"encoders", "routers"},
     "scoring": {"batch", "policies"},
+    "batch": {"fastroute"},  # for its version
+    # what travels to workers is the name of a router, which each loads, and batch for a type
+    "integrations": {"batch", "builtin", "fastroute", "loading", "routers"},
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
     "reporting": {"evaluation"},  # for the paper's prices

@@ -19,6 +19,8 @@ MODULES = (
     "fastroute.batch",
     "fastroute.encoders",
     "fastroute.errors",
+    "fastroute.integrations.ray",
+    "fastroute.integrations.spark",
     "fastroute.reporting",
     "fastroute.routers",
 )

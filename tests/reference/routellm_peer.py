@@ -126,6 +126,11 @@ class RouteLLM:
         scores: list[float] = self._ask({"do": "score_mf", "count": count})
         return scores
 
+    def apply_mf(self, count: int) -> list[float]:
+        """Win rates for so many prompts, as `Controller.batch_calculate_win_rate` works them out for `mf`."""
+        scores: list[float] = self._ask({"do": "apply_mf", "count": count})
+        return scores
+
     def mf_rows(self) -> dict[str, int]:
         """Rows of the models in the `P.weight` of RouteLLM's `MFModel`."""
         rows: dict[str, int] = self._ask({"do": "mf_rows"})
@@ -189,6 +194,14 @@ class _Answerer:
         self._mf_model.OPENAI_CLIENT = SimpleNamespace(embeddings=client)
         self._mf_queries = len(queries)
         self._mf = self._routers.MatrixFactorizationRouter(folder, strong, weak, **sizes)
+
+    def apply_mf(self, count: int) -> list[float]:
+        import pandas as pd
+
+        scores = pd.Series([""] * count).apply(self._mf.calculate_strong_win_rate)
+        for _ in range(-count % self._mf_queries):
+            self._mf_model.OPENAI_CLIENT.embeddings.create()
+        return [float(score) for score in scores]
 
     def score_mf(self, count: int) -> list[float]:
         scores = [float(self._mf.calculate_strong_win_rate("")) for _ in range(count)]

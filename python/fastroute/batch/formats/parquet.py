@@ -190,8 +190,9 @@ class ParquetReader:
     def _copyable_footer(self, *, drops_rows: bool) -> Footer | None:
         """Return the footer if column chunks can be copied."""
         try:
+            self._stream.fileno()
             footer = Footer.read(self._stream, self._name)
-        except DataError:  # its limits are not those of Arrow, which has read the file
+        except (DataError, OSError):  # limits that are not those of Arrow, which has read the file; or no file
             return None
         if footer.uncopyable is not None:
             return None
