@@ -158,14 +158,13 @@ def test_prices_from_a_table(run, scored, tmp_path):
     assert prices == pytest.approx({"strong": 8.87, "weak": 0.08616})
 
 
-class TestWhatScoreWrites:
-    @pytest.fixture(scope="class")
-    def routers(self):
-        return {
-            "mf": fastroute.load("mf"),
-            "random": fastroute.load("random"),
-        }  # before `run` puts others in their place
+@pytest.fixture(scope="module")
+def routers():
+    """Two of the built-in routers, loaded before `run` puts another in their place."""
+    return {"mf": fastroute.load("mf"), "random": fastroute.load("random")}
 
+
+class TestWhatScoreWrites:
     @pytest.fixture
     def folder(self, routers, tmp_path):
         """A folder that two routers scored, a partition a day."""
