@@ -121,6 +121,8 @@ class TestManifests:
         manifest["options"]["columns"] = [["score", "model"]]
         beside.write_text(json.dumps(manifest))
         assert report(log).scored_by == (ScoredBy("mf", "a", "1", 1),)
+        log.write_text(log.read_text() + "0.25\n")  # another log under the old name
+        assert report(log).scored_by == ()
 
     @pytest.mark.parametrize(
         "change",
@@ -167,6 +169,7 @@ class TestManifests:
         score_log(logs, tmp_path / "scored", router)
         assert (tmp_path / "scored" / "_manifest.json").stat().st_size > 256 << 10
         assert report(tmp_path / "scored").scored_by == self.made(router, 900)
+        assert score_log(logs, tmp_path / "scored", router, resume=True).resumed_rows == 900
 
     def test_the_page_shows_them_as_text(self, scored):
         path = scored / "_manifest.json"
