@@ -52,7 +52,7 @@ AT_LOADING = {
     "evaluation": {"errors", "routers", "tables"},
     # evaluation for the prices of answers
     "overhead": {"_core", "errors", "evaluation"},
-    "reporting": {"batch", "errors", "policies"},
+    "reporting": {"artifact", "batch", "errors", "policies"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies", "scoring"},
     "__main__": {"cli"},

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 
 import pytest
+
+import fastroute
+from fastroute.batch import score_log
 
 
 @pytest.fixture
@@ -103,7 +108,7 @@ def test_skipped_rows_are_named(run, tmp_path):
     scored.write_text("score\n" + "x\n" * 12 + "0.5\n")
     ended = run("report", scored, "--on-error", "skip")
     assert ended.code == 1
-    assert ended.out.decode().startswith(f"{scored}: 1 row, 12 left out, scores 0.5 to 0.5")
+    assert ended.out.decode().startswith(f"{scored}: 1 row, 12 rows left out, scores 0.5 to 0.5")
     lines = ended.err.splitlines()
     assert lines[0].startswith(f"fastroute: skipped {scored}: row 1 (line 2): column 'score'")
     assert lines[10:] == ["fastroute: skipped 2 more rows"]
@@ -151,3 +156,79 @@ def test_prices_from_a_table(run, scored, tmp_path):
     assert ended.code == 0
     prices = json.loads(ended.out)["prices"]
     assert prices == pytest.approx({"strong": 8.87, "weak": 0.08616})
+
+
+@pytest.fixture(scope="module")
+def routers():
+    """Two of the built-in routers, loaded before `run` puts another in their place."""
+    return {"mf": fastroute.load("mf"), "random": fastroute.load("random")}
+
+
+class TestWhatScoreWrites:
+    @pytest.fixture
+    def folder(self, routers, tmp_path):
+        """A folder that two routers scored, a partition a day."""
+        for day, words in (("2026-11-01", 3), ("2026-11-02", 9)):
+            path = tmp_path / "logs" / f"day={day}" / "part.jsonl"
+            path.parent.mkdir(parents=True)
+            path.write_text("".join(json.dumps({"prompt": "word " * words * n}) + "\n" for n in range(1, 5)))
+        score_log(tmp_path / "logs", tmp_path / "scored", routers)
+        return tmp_path / "scored"
+
+    def test_a_folder_with_its_partitions(self, run, folder):
+        ended = run("report", folder, "--score-column", "score_mf", "--by-day", "day", "--against", folder)
+        assert (ended.code, ended.err) == (0, "")
+        lines = ended.out.decode().splitlines()
+        assert lines[0].startswith(f"{folder}: 2 files, 8 rows, score_mf ")
+        made = rf"scored by mf [0-9a-f]{{12}} of fastroute {fastroute.__version__}"
+        assert re.fullmatch(made, lines[1])
+        against = next(at for at, line in enumerate(lines) if line.startswith("against "))
+        assert lines[against].startswith(f"against {folder}: 2 files, 8 rows, mean ")
+        assert re.fullmatch(f"  {made}", lines[against + 1])
+        assert [line.split()[:2] for line in lines[-2:]] == [["2026-11-01", "4"], ["2026-11-02", "4"]]
+
+    def test_as_json_and_as_a_page(self, run, folder, tmp_path):
+        page = tmp_path / "page.html"
+        ended = run("report", f"{folder}/day=*/*.jsonl", "--score-column", "score_mf", "--json", "--html", page)
+        found = json.loads(ended.out)
+        assert (found["files"], found["score_column"]) == (2, "score_mf")
+        (made,) = found["scored_by"]
+        assert (made["kind"], made["fastroute"], made["files"]) == ("mf", fastroute.__version__, 2)
+        assert len(made["artifact"]) == 64
+        assert f"2 files; column score_mf; scored by mf {made['artifact'][:12]} of fastroute" in page.read_text()
+
+    def test_the_columns_are_listed(self, run, folder):
+        ended = run("report", folder)
+        assert ended.code == 1
+        assert ended.err == (
+            f"fastroute: error: {folder}/day=2026-11-01/part.jsonl: row 1 (line 1): column 'score' is missing, "
+            "but there is 'score_mf', 'score_random'; choose one with --score-column\n"
+        )
+
+    def test_several_paths_and_calibration_sets(self, run, folder):
+        days = sorted(folder.glob("day=*"))
+        each = [option for day in days for option in ("--against", day)]
+        ended = run("report", *each, *days, "--score-column", "score_random")
+        assert ended.code == 0
+        out = ended.out.decode()
+        assert out.startswith(f"{days[0]}, {days[1]}: 2 files, 8 rows, score_random ")
+        assert f"against {days[0]}, {days[1]}: 2 files, 8 rows" in out
+
+
+def test_left_out_files_are_named(run, tmp_path):
+    (tmp_path / "a.csv").write_text("score\n0.5\nx\n")
+    (tmp_path / "b.csv").write_text("prompt\n0.5\n")
+    ended = run("report", tmp_path, "--on-error", "skip")
+    assert ended.code == 1
+    assert ended.out.decode().startswith(f"{tmp_path}: 2 files, 1 row, 1 row and 1 file in whole or in part left out, ")
+    first, second = ended.err.splitlines()
+    assert first.startswith(f"fastroute: skipped {tmp_path}/a.csv: row 2 (line 3): ")
+    assert second.startswith(f"fastroute: skipped {tmp_path}/b.csv: no column 'score'")
+
+
+def test_a_compressed_file(run, tmp_path):
+    path = tmp_path / "scored.csv.gz"
+    path.write_bytes(gzip.compress(b"score,team\n0.5,a\n0.25,b\n"))
+    ended = run("report", path, "--by", "team")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"{path}: 2 rows, ".encode())

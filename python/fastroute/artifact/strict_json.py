@@ -25,15 +25,17 @@ class _RefusedError(ValueError):
     """Valid JSON, but nothing that fastroute writes."""
 
 
-def parse_object(raw: bytes, *, source: str) -> dict[str, Any]:
+def parse_object(raw: bytes, *, source: str, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """Parse one JSON object.
 
     Parameters
     ----------
     raw
-        UTF-8 text, at most `MAX_BYTES` long and `MAX_DEPTH` deep.
+        UTF-8 text, at most `max_bytes` long and `MAX_DEPTH` deep.
     source
         The file's name, for messages.
+    max_bytes
+        Parsing takes up to 3.5 times as much memory.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def parse_object(raw: bytes, *, source: str) -> dict[str, Any]:
         an integer beyond 64 bits, a number that is not finite, or half of a surrogate pair.
     """
     try:
-        _check_memory(raw)
+        _check_memory(raw, max_bytes)
         text = raw.decode("utf-8")
         _check_depth(text)
         value = json.loads(
@@ -63,13 +65,13 @@ def parse_object(raw: bytes, *, source: str) -> dict[str, Any]:
     return value
 
 
-def _check_memory(raw: bytes) -> None:
-    if len(raw) > MAX_BYTES:
-        raise _RefusedError(f"{len(raw)} bytes of JSON; at most {MAX_BYTES} are allowed")
+def _check_memory(raw: bytes, max_bytes: int) -> None:
+    if len(raw) > max_bytes:
+        raise _RefusedError(f"{len(raw)} bytes of JSON; at most {max_bytes} are allowed")
     # One character beyond Latin-1 makes CPython keep the whole string at up to four bytes a character.
     width = 1 if raw.isascii() and b"\\u" not in raw else 4
     structure = sum(cost * raw.count(mark.encode()) for mark, cost in _COST.items())
-    if 2 * width * len(raw) + structure > _BUDGET:
+    if 2 * width * len(raw) + structure > _BUDGET * max_bytes // MAX_BYTES:
         raise _RefusedError(f"too many JSON values or non-ASCII text in {len(raw)} bytes; keep arrays in .safetensors")
 
 

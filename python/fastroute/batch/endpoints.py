@@ -36,7 +36,7 @@ class Source:
     stored : int or None
         Bytes of the file, where it is one.
     consumed : callable
-        Gives the bytes of the file that were read; None for a stream.
+        Gives the bytes of the file that were read; None for a stream and a pipe.
     """
 
     name: str
@@ -94,11 +94,13 @@ def open_source(path: str, *, seekable: bool) -> Iterator[Source]:
     compression = compression_of(path)
     with _opened(path) as file:
         stored = _size(file)
+        consumed = file.tell if file.seekable() else lambda: None
         if compression is None:
-            yield Source(path, file, stored, stored, file.tell)
+            with _seekable(file, path, wanted=seekable) as stream:
+                yield Source(path, stream, _size(stream), stored, consumed)
             return
         with decompressed(file, compression, path) as content, _seekable(content, path, wanted=seekable) as stream:
-            yield Source(path, stream, _size(stream) if stream is not content else None, stored, file.tell)
+            yield Source(path, stream, _size(stream) if stream is not content else None, stored, consumed)
 
 
 @contextmanager

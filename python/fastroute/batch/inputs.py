@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Input", "Inputs", "find_inputs"]
 
 _MAX_NAMED = 3
+_BESIDE_OUTPUTS = (".manifest.json", ".rejects.jsonl")  # what a run writes beside a file that it scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def find_inputs(sources: Sequence[str], format: str | None = None) -> Inputs:  #
     """Find the files that paths, folders and patterns mean.
 
     In folders, names that begin with a dot or an underscore are passed over, as Spark and Arrow do; partitions
-    (``_day=1``) are not.
+    (``_day=1``) are not. So is, there and where a pattern matches it, what a run wrote beside a file that it scored.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def _expanded(source: str) -> Iterator[tuple[str, str]]:
         yield str(Path(source).parent), source
     else:
         matches = glob.glob(source, recursive=True)  # noqa: PTH207 - the pattern may be absolute
-        files = [match for match in matches if Path(match).is_file()]
+        files = [match for match in matches if Path(match).is_file() and not _is_beside_output(match)]
         # a pattern may match folders of a dataset too; those above files that match add nothing
         files += [path for match in matches if Path(match).is_dir() for path in _walked(match)]
         if not files:
@@ -112,7 +113,12 @@ def _expanded(source: str) -> Iterator[tuple[str, str]]:
 def _walked(folder: str) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
-        yield from (str(Path(parent, name)) for name in sorted(files) if not _is_hidden(name))
+        kept = (name for name in sorted(files) if not _is_hidden(name))
+        yield from (path for path in (str(Path(parent, name)) for name in kept) if not _is_beside_output(path))
+
+
+def _is_beside_output(path: str) -> bool:
+    return any(path.endswith(suffix) and Path(path.removesuffix(suffix)).is_file() for suffix in _BESIDE_OUTPUTS)
 
 
 def _is_hidden(name: str) -> bool:

@@ -14,19 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastroute.cli.parsing import Subparsers
-    from fastroute.reporting import Group, Prices, PriceTable, Report
+    from fastroute.reporting import Calibration, Group, Prices, PriceTable, Report
 
 _DESCRIPTION = """\
-Tell what the log SCORED, an output of fastroute score, would have cost at other thresholds: the share of strong
+Tell what the log SCORED, an output of fastroute score, would have cost at other thresholds. SCORED is a file, a folder,
+a pattern such as 'scored/**/*.parquet', or several of these, which are one log. The report has the share of strong
 answers and the dollars by threshold, the threshold for a budget or a share, and what is saved against the strong
 model alone. --against compares the scores with those of another scored log, the calibration set: PSI and KS with
-95% intervals. --by and --by-day do all that for each value of a column, or each day of a timestamp.
+95% intervals. --by and --by-day do all that for each value of a column, or each day of a timestamp; where a file has
+no such column, its folder may name it: scored/day=2026-11-01/part-0.parquet. A log of several routers has a column of
+scores for each, of which --score-column chooses.
 
 Prices are dollars per 1,000 answers. A price table is JSON, an object of model to price, or CSV with the columns
 model and per_1000_answers; or input_per_million and output_per_million, dollars per million tokens, for which an
 answer has --input-tokens and --output-tokens. The pair is the entries strong and weak, else the log's models.
 
-Memory stays bounded whatever the size of the file; with --by and --by-day it is read twice.
+Memory stays bounded whatever the size of the log; with --by and --by-day it is read twice.
 """
 
 _EXAMPLES = """
@@ -34,13 +37,15 @@ fastroute report scored.parquet
 fastroute report scored.parquet --budget 500 --strong-price 10 --weak-price 0.3
 fastroute report scored.jsonl --prices prices.json --strong gpt-4 --weak mixtral-8x7b --strong-fraction 0.3
 fastroute report november.parquet --against october.parquet --by-day time --html november.html
-fastroute report scored.csv --by tenant --top 10 --json
+fastroute report scored.csv.gz --by tenant --top 10 --json
+fastroute report scored/ --by-day day                      # all files below a folder; day=2026-11-01/ is a partition
+fastroute report 'scored/day=2026-11-*/*.parquet' --against october/ --score-column score_mf
 """
 
 _EXIT_CODES = """\
 exit codes:
   0  done
-  1  failed, rows were left out (--on-error skip), or no threshold keeps the budget
+  1  failed, rows or files were left out (--on-error skip), or no threshold keeps the budget
   2  wrong usage
 """
 
@@ -58,19 +63,30 @@ def add_parser(subparsers: Subparsers) -> None:
         examples=_EXAMPLES,
         exit_codes=_EXIT_CODES,
     )
-    parser.add_argument("scored", metavar="SCORED", help="scored log: .jsonl, .csv, .tsv or .parquet; - for stdin")
+    parser.add_argument(
+        "scored",
+        nargs="+",
+        metavar="SCORED",
+        help="scored log: .jsonl, .ndjson, .csv, .tsv, each also with .gz, .zst, .bz2 or .xz, or .parquet; a folder or "
+        "a pattern of these; - for stdin",
+    )
     _add_price_options(parser)
     threshold = parser.add_argument_group("thresholds")
     threshold.add_argument("--budget", type=_dollars, metavar="D", help="dollars that the whole log may cost")
     threshold.add_argument("--strong-fraction", type=unit_interval, metavar="F", help="share of strong answers, 0 to 1")
     threshold.add_argument("--threshold", type=unit_interval, metavar="T", help="report what this threshold does")
     drift = parser.add_argument_group("drift")
-    drift.add_argument("--against", metavar="CALIBRATION", help="scored log to compare the scores with")
+    drift.add_argument(
+        "--against",
+        action="append",
+        metavar="CALIBRATION",
+        help="scored log to compare the scores with: a file, a folder or a pattern; may be given several times",
+    )
     drift.add_argument("--resamples", type=positive_number, default=2000, metavar="N", help="for PSI (default: 2000)")
     drift.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of the resamples (default: 0)")
     groups = parser.add_argument_group("groups").add_mutually_exclusive_group()
-    groups.add_argument("--by", metavar="COLUMN", help="a line per value of this column")
-    groups.add_argument("--by-day", metavar="COLUMN", help="a line per day of this column's timestamps")
+    groups.add_argument("--by", metavar="COLUMN", help="a line per value of this column or partition")
+    groups.add_argument("--by-day", metavar="COLUMN", help="a line per day of this column's timestamps, or partition")
     parser.add_argument("--top", type=positive_number, metavar="N", help="groups shown (default: 20, or 100 days)")
     _add_row_options(parser)
     output = parser.add_argument_group("output")
@@ -115,12 +131,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found.record(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         print(_as_text(found))
-    skipped = found.skipped + (found.calibration.skipped if found.calibration else 0)
-    _name_skipped(found, skipped)
+    left_out = _name_skipped(found)
     missing = [target for target in found.targets if target.cut is None]
     for target in missing:
         print(f"fastroute: {target.kind}: no threshold keeps it; {target.reason}", file=sys.stderr)
-    return FAILURE if skipped or missing else DONE
+    return FAILURE if left_out or missing else DONE
 
 
 def _add_price_options(parser: argparse.ArgumentParser) -> None:
@@ -138,14 +153,15 @@ def _add_row_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("rows")
     group.add_argument("--score-column", default="score", metavar="NAME", help="scores (default: %(default)s)")
     group.add_argument(
-        "--model-column", default="model", metavar="NAME", help="models, if there are (default: %(default)s)"
+        "--model-column", metavar="NAME", help="models, if there are (default: model, or model_X for score_X)"
     )
     group.add_argument("--format", choices=_FORMATS, help="format of SCORED (default: by the file's extension)")
     group.add_argument(
         "--on-error",
         choices=("fail", "skip"),
         default="fail",
-        help="a row without a usable score ends the run, or is left out and named on stderr (default: fail)",
+        help="a row without a usable score, or one of several files that can't be read, ends the run, or is left out "
+        "and named on stderr (default: fail)",
     )
 
 
@@ -188,12 +204,14 @@ def _dollars(text: str) -> float:
 
 
 def _as_text(report: Report) -> str:
-    from fastroute.reporting.words import amount, money, percent, short_threshold, target_words
+    from fastroute.reporting.words import money, percent, scored_by_words, short_threshold, target_words
 
-    skipped = f", {report.skipped:,} left out" if report.skipped else ""
+    scores = "scores" if report.score_column == "score" else printable(report.score_column)
+    made = scored_by_words(report.scored_by, report.files)
     lines = [
-        f"{printable(report.source)}: {amount(report.rows, 'row')}{skipped}, "
-        f"scores {report.least:.6g} to {report.most:.6g}, mean {report.mean:.6g}",
+        f"{printable(report.source)}: {_counted(report)}, "
+        f"{scores} {report.least:.6g} to {report.most:.6g}, mean {report.mean:.6g}",
+        *([made] if made else []),
         f"strong alone {money(report.strong_dollars)}, weak alone {money(report.weak_dollars)}  "
         f"(per 1,000 answers {money(report.prices.strong)} and {money(report.prices.weak)})",
         "",
@@ -217,17 +235,27 @@ def _as_text(report: Report) -> str:
     return "\n".join([*lines, *_drift_lines(report), *_group_lines(report)])
 
 
+def _counted(log: Report | Calibration) -> str:
+    from fastroute.reporting.words import amount, left_out_words
+
+    files = f"{amount(log.files, 'file')}, " if log.files > 1 else ""
+    left_out = left_out_words(log.skipped, log.lost)
+    return f"{files}{amount(log.rows, 'row')}{f', {left_out}' if left_out else ''}"
+
+
 def _drift_lines(report: Report) -> list[str]:
-    from fastroute.reporting.words import amount, drift_words
+    from fastroute.reporting.words import drift_words, scored_by_words
 
     if report.calibration is None:
         return []
     calibration = report.calibration
     drift = calibration.drift
     psi, ks = drift_words(drift)
+    made = scored_by_words(calibration.scored_by, calibration.files)
     return [
         "",
-        f"against {printable(calibration.source)}: {amount(calibration.rows, 'row')}, mean {calibration.mean:.6g}",
+        f"against {printable(calibration.source)}: {_counted(calibration)}, mean {calibration.mean:.6g}",
+        *([f"  {made}"] if made else []),
         f"  PSI {psi}, no sign of drift up to {drift.psi_chance:.4f}; drift: {drift.verdict}",
         f"  KS  {ks}",
     ]
@@ -283,9 +311,15 @@ def _table(rows: Sequence[Sequence[str]], right_of: int = 1) -> list[str]:
     ]
 
 
-def _name_skipped(report: Report, skipped: int) -> None:
+def _name_skipped(report: Report) -> int:
+    """Name the first rows and files that were left out, and return how many there are."""
+    logs: list[Report | Calibration] = [report]
+    logs += [report.calibration] if report.calibration else []
+    left_out = sum(log.skipped + log.lost for log in logs)
     for row in report.first_skipped:
         print(f"fastroute: skipped {printable(str(row))}", file=sys.stderr)
-    left = skipped - len(report.first_skipped)
+    left = left_out - len(report.first_skipped)
     if left > 0:
-        print(f"fastroute: skipped {left:,} more row{'' if left == 1 else 's'}", file=sys.stderr)
+        what = "rows or files" if any(log.lost for log in logs) else f"row{'' if left == 1 else 's'}"
+        print(f"fastroute: skipped {left:,} more {what}", file=sys.stderr)
+    return left_out

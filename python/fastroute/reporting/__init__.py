@@ -2,7 +2,10 @@
 
 ::
 
-    text, arrow -> rows    scored logs, read in batches of bounded size
+    sources, partitions    which files a log is, and what their folders say
+    text, arrow -> rows    one file, read in batches of bounded size
+    reading                all of them, one after the other
+    provenance             what made the scores
     counting               one pass: a histogram, the models, the values of a column
     groups                 a second one, for the groups with most rows
     cuts, prices, drift    shares, dollars, PSI and KS, from counts alone
@@ -18,7 +21,7 @@ from fastroute.reporting.cuts import Cut
 from fastroute.reporting.drift import Drift
 from fastroute.reporting.page import html_page
 from fastroute.reporting.prices import Prices, PriceTable, read_prices
-from fastroute.reporting.results import Calibration, Group, Grouping, Report, Routed, Shape, Target
+from fastroute.reporting.results import Calibration, Group, Grouping, Report, Routed, ScoredBy, Shape, Target
 from fastroute.reporting.whatif import report
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "Prices",
     "Report",
     "Routed",
+    "ScoredBy",
     "Shape",
     "Target",
     "html_page",

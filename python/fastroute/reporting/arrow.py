@@ -62,6 +62,7 @@ class ParquetScores:
             if column is not None and column in schema.names:
                 self._check_label(column, schema.field(column).type)
         self._has_model = columns.model in schema.names
+        self._has_group = columns.group in schema.names
 
     @property
     def total(self) -> int:
@@ -71,7 +72,11 @@ class ParquetScores:
     def batches(self) -> Iterator[ScoredRows]:
         """Read the rows in batches."""
         columns = self._columns
-        wanted = [columns.score, columns.group, columns.model if self._has_model else None]
+        wanted = [
+            columns.score,
+            columns.group if self._has_group else None,
+            columns.model if self._has_model else None,
+        ]
         names = list(dict.fromkeys(name for name in wanted if name is not None))
         position = 0
         try:
@@ -120,10 +125,7 @@ class ParquetScores:
 
     def _groups(self, rows: Any, bad: dict[int, str]) -> Labels:
         """Labels of the groups; rows whose cell stands for none are added to `bad`."""
-        column = rows.column(self._columns.group)
-        if self._columns.by_day:
-            column = self._days(column)
-        codes, cells = self._coded(column)
+        codes, cells = self._group_cells(rows)
         labels: list[str | None] = []
         for code, cell in enumerate(cells):
             try:
@@ -133,6 +135,12 @@ class ParquetScores:
                 for row in np.flatnonzero(codes == code).tolist():
                     bad.setdefault(row, str(problem))
         return Labels(codes, labels)
+
+    def _group_cells(self, rows: Any) -> tuple[NDArray[np.int64], list[object]]:
+        if not self._has_group:
+            return np.zeros(rows.num_rows, np.int64), [self._columns.partition]
+        column = rows.column(self._columns.group)
+        return self._coded(self._days(column) if self._columns.by_day else column)
 
     def _coded(self, column: Any) -> tuple[NDArray[np.int64], list[object]]:
         """Return (rows,) codes and what they stand for; numbers and texts as they are, other types as texts."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,66 +10,12 @@ from fastroute.errors import DataError
 from fastroute.reporting.groups import ValueCounts
 from fastroute.reporting.histogram import ScoreHistogram
 from fastroute.reporting.results import Routed
-from fastroute.reporting.sources import reader_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO
-
-    from fastroute.batch.rows import BadRow
-    from fastroute.batch.summary import Progress
+    from fastroute.reporting.reading import ScoredLog
     from fastroute.reporting.rows import Columns, Labels, ScoredRows
 
-__all__ = ["LogCounts", "ModelRanges", "OpenLog"]
-
-OnError = Literal["fail", "skip"]
-MAX_NAMED_ROWS = 10
-
-
-@dataclass(slots=True)
-class OpenLog:
-    """A log that can be read, once or, where its stream is seekable, again.
-
-    Attributes
-    ----------
-    stream, kind, name, size
-        The open file, its format, what messages call it, its bytes where known.
-    on_error
-        Whether a row that can't be used ends the run or is left out.
-    progress
-        Is told how far each reading has got.
-    """
-
-    stream: BinaryIO
-    kind: str
-    name: str
-    size: int | None
-    on_error: OnError
-    progress: Progress | None
-    skipped: int = 0
-    first_skipped: list[BadRow] = field(default_factory=list)
-
-    def batches(self, columns: Columns) -> Iterator[ScoredRows]:
-        """Read the rows; raises DataError at the first that can't be used, unless they are skipped."""
-        reader = reader_of(self.stream, self.kind, self.name, columns, self.size)
-        self.skipped = 0
-        self.first_skipped.clear()
-        rows = 0
-        if self.progress is not None:
-            self.progress.start(reader.total, reader.unit)
-        try:
-            for batch in reader.batches():
-                if batch.bad and self.on_error == "fail":
-                    raise DataError(str(batch.bad[0]))
-                self.skipped += len(batch.bad)
-                self.first_skipped.extend(batch.bad[: MAX_NAMED_ROWS - len(self.first_skipped)])
-                rows += len(batch.scores)
-                yield batch
-                if self.progress is not None:
-                    self.progress.update(batch.position, rows + self.skipped)
-        finally:
-            if self.progress is not None:
-                self.progress.close()
+__all__ = ["LogCounts", "ModelRanges"]
 
 
 class ModelRanges:
@@ -121,7 +66,7 @@ class LogCounts:
         There is no row that can be used.
     """
 
-    def __init__(self, log: OpenLog, columns: Columns, threshold: float | None = None) -> None:
+    def __init__(self, log: ScoredLog, columns: Columns, threshold: float | None = None) -> None:
         self.histogram = ScoreHistogram()
         self.strong_rows = 0
         self.values = ValueCounts()
@@ -137,4 +82,6 @@ class LogCounts:
         self.routed = models.routed()
         if not self.histogram.rows:
             left_out = f"; {log.skipped:,} were left out" if log.skipped else ""
+            if log.lost:
+                left_out += f"; {log.lost:,} of {log.files:,} files can't be read, first {log.first_skipped[0]}"
             raise DataError(f"{log.name}: no rows with a score, at least one is needed{left_out}")

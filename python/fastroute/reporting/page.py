@@ -9,11 +9,13 @@ from fastroute.reporting import charts
 from fastroute.reporting.words import (
     amount,
     drift_words,
+    left_out_words,
     money,
     more_groups,
     percent,
     printable,
     psi_interval,
+    scored_by_words,
     short_threshold,
     target_words,
     value_words,
@@ -91,9 +93,11 @@ def _head(report: Report) -> str:
     shown = "".join(
         f'<div class="card"><b>{escape(figure)}</b><span>{escape(what)}</span></div>' for figure, what in cards
     )
-    skipped = f"; {amount(report.skipped, 'row')} left out" if report.skipped else ""
+    parts = [printable(report.source), amount(report.files, "file") if report.files > 1 else ""]
+    parts += [f"column {printable(report.score_column)}" if report.score_column != "score" else ""]
+    parts += [left_out_words(report.skipped, report.lost), scored_by_words(report.scored_by, report.files)]
     return (
-        f"<h1>What-if report</h1><p class='file'>{escape(printable(report.source))}{skipped}</p>"
+        f"<h1>What-if report</h1><p class='file'>{escape('; '.join(filter(None, parts)))}</p>"
         f'<div class="cards">{shown}</div>'
     )
 
@@ -144,7 +148,9 @@ def _scores(report: Report) -> str:
         calibration = report.calibration
         drift = calibration.drift
         psi, ks = drift_words(drift)
-        key += f'<span class="key cal"></span>calibration set: {escape(printable(calibration.source))}'
+        made = scored_by_words(calibration.scored_by, calibration.files)
+        source = f"{printable(calibration.source)}{f', {made}' if made else ''}"
+        key += f'<span class="key cal"></span>calibration set: {escape(source)}'
         rows = [
             ["calibration rows", f"{calibration.rows:,}"],
             ["mean score, calibration and log", f"{calibration.mean:.6g}, {report.mean:.6g}"],

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fastroute.reporting.drift import Drift
     from fastroute.reporting.prices import Prices
 
-__all__ = ["Calibration", "Group", "Grouping", "Report", "Routed", "Shape", "Target"]
+__all__ = ["Calibration", "Group", "Grouping", "Report", "Routed", "ScoredBy", "Shape", "Target"]
 
 TargetKind = Literal["threshold", "budget", "strong_fraction", "logged", "half"]
 
@@ -62,6 +62,28 @@ class Routed:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredBy:
+    """What made the scores of some files, as the manifests beside them say.
+
+    Attributes
+    ----------
+    kind
+        Of the router.
+    artifact
+        SHA-256 of its artifact in hexadecimal; empty where it was never saved.
+    fastroute
+        The version that scored.
+    files
+        How many files it scored.
+    """
+
+    kind: str
+    artifact: str
+    fastroute: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """Equal bins for a picture of the scores.
 
@@ -85,20 +107,29 @@ class Calibration:
     Attributes
     ----------
     source
-        The file, as messages call it.
+        Its files, as messages call them.
+    files
+        How many files it has.
     rows, skipped
         Rows counted, and left out.
+    lost
+        Files that could not be read, or not to their end.
     mean
         Mean score.
     drift
         From these scores to those of the whole log.
+    scored_by
+        What made the scores; empty where no manifest says.
     """
 
     source: str
+    files: int
     rows: int
     skipped: int
+    lost: int
     mean: float
     drift: Drift
+    scored_by: tuple[ScoredBy, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +194,18 @@ class Report:
     ----------
     source
         The log, as messages call it.
+    files
+        How many files it has.
+    score_column
+        The column of its scores.
+    scored_by
+        What made the scores; empty where no manifest says.
     rows, skipped
         Rows counted, and left out.
+    lost
+        Files that could not be read, or not to their end; the rows left in them are not in `skipped`.
     first_skipped
-        The first ten of those left out, of both files.
+        The first ten rows and files left out, of the log and the calibration set.
     least, mean, most
         Of the scores.
     prices
@@ -188,8 +227,12 @@ class Report:
     """
 
     source: str
+    files: int
+    score_column: str
+    scored_by: tuple[ScoredBy, ...]
     rows: int
     skipped: int
+    lost: int
     first_skipped: tuple[BadRow, ...]
     least: float
     mean: float

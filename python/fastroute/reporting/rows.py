@@ -9,15 +9,26 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fastroute.batch.rows import BadRow
+from fastroute.batch.rows import BadRow, name_columns
 from fastroute.reporting.days import day_of
+from fastroute.reporting.partitions import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-__all__ = ["BadCellError", "Columns", "Labels", "PendingRows", "ScoredReader", "ScoredRows", "label_of", "score_of"]
+__all__ = [
+    "BadCellError",
+    "Columns",
+    "Labels",
+    "PendingRows",
+    "ScoredReader",
+    "ScoredRows",
+    "label_of",
+    "other_scores",
+    "score_of",
+]
 
 MAX_BATCH_ROWS = 8192
 _LONGEST_LABEL = 120
@@ -42,12 +53,15 @@ class Columns:
         What the rows are grouped by; None for no groups.
     by_day
         Whether `group` holds timestamps, of which the day counts.
+    partition
+        What rows without the column `group` have instead; None for nothing.
     """
 
     score: str = "score"
     model: str | None = None
     group: str | None = None
     by_day: bool = False
+    partition: Partition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +179,9 @@ def score_of(column: str, cell: object) -> float:
 def group_label(columns: Columns, cell: object) -> str | None:
     """Return the group that a cell stands for, or raise BadCellError."""
     if not columns.by_day:
-        return label_of(cell)
+        return label_of(cell.value if isinstance(cell, Partition) else cell)
     try:
-        return day_of(cell)
+        return cell.day() if isinstance(cell, Partition) else day_of(cell)
     except ValueError as problem:
         raise BadCellError(f"column {columns.group!r}: {problem}") from None
 
@@ -183,6 +197,12 @@ def label_of(cell: object) -> str | None:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return f"{text[: _LONGEST_LABEL - 10]}… {digest}"
+
+
+def other_scores(column: str, names: list[str]) -> str:
+    """Return the rest of a message that `column` is missing, where a log of several routers has ones like it."""
+    others = [name for name in names if name.startswith(f"{column}_")]
+    return f", but there is {name_columns(others)}; choose one with --score-column" if others else ""
 
 
 def _coded(labels: list[str | None]) -> Labels:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from typing import TYPE_CHECKING, BinaryIO
 
+from fastroute.batch.formats.delimited import Records
 from fastroute.batch.formats.lines import Lines, too_long
-from fastroute.batch.rows import MAX_ROW_BYTES, name_columns
+from fastroute.batch.rows import name_columns
 from fastroute.errors import DataError
-from fastroute.reporting.rows import BadCellError, Columns, PendingRows, ScoredRows
+from fastroute.reporting.rows import BadCellError, Columns, PendingRows, ScoredRows, other_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,9 @@ _DECODER = json.JSONDecoder(parse_int=_whole)
 
 
 class JsonLinesScores:
-    """Reads JSON lines; blank ones are skipped. A line without the group's key is of the group None.
+    """Reads JSON lines; blank ones are skipped.
+
+    A line without the group's key is of the partition, or where the file is in none of the group None.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ class JsonLinesScores:
     def batches(self) -> Iterator[ScoredRows]:
         """Read the rows in batches."""
         columns = self._columns
-        group_seen = columns.group is None
+        group_seen = columns.group is None or columns.partition is not None
         pending = PendingRows(self._name, columns)
         row = 0
         for line in self._lines:
@@ -61,13 +63,13 @@ class JsonLinesScores:
             try:
                 members = _parse_object(line.raw)
                 if columns.score not in members:
-                    found = name_columns(list(members))
-                    raise BadCellError(f"column {columns.score!r} is missing; this row has {found}")  # noqa: TRY301
+                    raise BadCellError(_no_score(columns.score, list(members)))  # noqa: TRY301
                 if isinstance(members[columns.score], str):
                     found = "expected a number from 0 to 1, found a string"
                     raise BadCellError(f"column {columns.score!r}: {found}")  # noqa: TRY301
                 group_seen = group_seen or columns.group in members
-                pending.add(members[columns.score], members.get(columns.model), members.get(columns.group))  # type: ignore[arg-type]
+                group = members.get(columns.group, columns.partition)  # type: ignore[arg-type]
+                pending.add(members[columns.score], members.get(columns.model), group)  # type: ignore[arg-type]
             except BadCellError as problem:
                 pending.reject(row, line.number, str(problem))
             if pending.full:
@@ -100,25 +102,22 @@ class DelimitedScores:
 
     Notes
     -----
-    Raises the csv module's process-wide field size limit, and leaves it raised: another thread may be reading.
+    Raises the csv module's limit, as `Records` says.
     """
 
     unit = "B"
 
     def __init__(self, stream: BinaryIO, name: str, columns: Columns, delimiter: str, total: int | None) -> None:
-        if csv.field_size_limit() < MAX_ROW_BYTES:
-            csv.field_size_limit(MAX_ROW_BYTES)
         self._name = name
         self._columns = columns
-        self._lines = Lines(stream, name)
-        self._texts = _Texts(self._lines)
-        self._records = csv.reader(self._texts, delimiter=delimiter, strict=True)
-        self._header = self._read_header()
+        self._records = Records(Lines(stream, name), delimiter)
+        self._header = self._records.header(name)
+        check_names(name, self._header, columns)
         self.total = total
 
     def batches(self) -> Iterator[ScoredRows]:
         """Read the rows in batches."""
-        columns = self._columns
+        columns, records = self._columns, self._records
         score_at, model_at, group_at = (
             None if name is None or name not in self._header else self._header.index(name)
             for name in (columns.score, columns.model, columns.group)
@@ -126,93 +125,44 @@ class DelimitedScores:
         assert score_at is not None
         pending = PendingRows(self._name, columns)
         row = 0
-        while True:
-            self._texts.begin()
+        while (fields := records.next_row(len(self._header))) is not None:
+            row += 1
             try:
-                fields = next((fields for fields in self._records if fields), None)
-                if fields is None:
-                    break
-                row += 1
-                self._check(fields)
+                if isinstance(fields, str):
+                    raise BadCellError(fields)  # noqa: TRY301
                 pending.add(
                     fields[score_at],
                     None if model_at is None else fields[model_at],
-                    None if group_at is None else fields[group_at],
+                    columns.partition if group_at is None else fields[group_at],
                 )
-            except csv.Error as error:
-                row += 1
-                pending.reject(row, self._texts.first, f"broken quoting or line ends: {error}")
             except BadCellError as problem:
-                row += not self._texts.whole
-                pending.reject(row, self._texts.first, str(problem))
+                pending.reject(row, records.line, str(problem))
             if pending.full:
-                yield pending.batch(self._lines.position)
+                yield pending.batch(records.lines.position)
                 pending = PendingRows(self._name, columns)
         if not pending.empty:
-            yield pending.batch(self._lines.position)
-
-    def _check(self, fields: list[str]) -> None:
-        if self._texts.problem:
-            raise BadCellError(self._texts.problem)
-        if len(fields) != len(self._header):
-            raise BadCellError(f"expected {len(self._header)} fields, as in the header, found {len(fields)}")
-
-    def _read_header(self) -> list[str]:
-        self._texts.begin()
-        try:
-            header = next((fields for fields in self._records if fields), None)
-        except (csv.Error, BadCellError) as problem:
-            raise DataError(f"{self._name}: header (line {self._texts.first}): {problem}") from None
-        if header is None:
-            raise DataError(f"{self._name}: the file is empty; expected a header row that names the columns")
-        check_names(self._name, header, self._columns)
-        return header
+            yield pending.batch(records.lines.position)
 
 
 def check_names(source: str, names: list[str], columns: Columns) -> None:
     """Raise DataError where the columns of a table lack one that is asked for, or have it twice."""
-    for name, option in ((columns.score, "--score-column"), (columns.group, "--by or --by-day")):
-        if name is not None and name not in names:
-            raise DataError(
-                f"{source}: no column {name!r}; the file has {name_columns(names)} (choose one with {option})"
-            )
+    if columns.score not in names:
+        found = other_scores(columns.score, names)
+        found = found or f"; the file has {name_columns(names)} (choose one with --score-column)"
+        raise DataError(f"{source}: no column {columns.score!r}{found}")
+    if columns.group is not None and columns.group not in names and columns.partition is None:
+        raise DataError(
+            f"{source}: no column {columns.group!r}; the file has {name_columns(names)} "
+            "(choose one with --by or --by-day)"
+        )
     for name in (columns.score, columns.model, columns.group):
         if name is not None and names.count(name) > 1:
             raise DataError(f"{source}: {names.count(name)} columns are named {name!r}")
 
 
-class _Texts:
-    """Gives the csv module decoded lines, and remembers where a record began and what was wrong with it."""
-
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-        self.begin()
-
-    def begin(self) -> None:
-        self.first = 0
-        self.problem: str | None = None
-        self.whole = True
-        self._size = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    # Not a generator: one that raises is finished, and the lines after a bad record are still wanted.
-    def __next__(self) -> str:
-        line = next(self._lines)
-        if not self._size:
-            self.first = line.number
-            if line.raw is not None and line.raw.isspace():
-                return line.raw.decode()
-        if line.raw is None or self._size + len(line.raw) > MAX_ROW_BYTES:
-            self.whole = False
-            raise BadCellError(too_long())
-        self._size += len(line.raw)
-        try:
-            return line.raw.decode()
-        except UnicodeDecodeError as error:
-            self.problem = f"invalid UTF-8 at byte {error.start + 1} of line {line.number}"
-            return line.raw.decode(errors="surrogateescape")
+def _no_score(column: str, names: list[str]) -> str:
+    found = other_scores(column, names) or f"; this row has {name_columns(names)}"
+    return f"column {column!r} is missing{found}"
 
 
 def _parse_object(raw: bytes | None) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,20 +11,25 @@ import numpy as np
 from fastroute.batch.endpoints import STANDARD
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.policies.arguments import closed_unit, positive_integer
-from fastroute.reporting.counting import LogCounts, OnError, OpenLog
+from fastroute.reporting.counting import LogCounts
 from fastroute.reporting.cuts import Cuts, cut_of
 from fastroute.reporting.drift import Drift, drift_between, ks_between, psi_edges
 from fastroute.reporting.groups import GroupCounts
 from fastroute.reporting.histogram import FINE_BITS, GROUP_BITS, ScoreHistogram, coarse
 from fastroute.reporting.prices import Prices, PriceTable, checked_amount
+from fastroute.reporting.provenance import scored_by
+from fastroute.reporting.reading import MAX_NAMED_ROWS, OnError, ScoredLog
 from fastroute.reporting.results import Calibration, Group, Grouping, Report, Shape, Target
 from fastroute.reporting.rows import Columns
-from fastroute.reporting.sources import format_of, opened_source, source_name
+from fastroute.reporting.sources import find_calibration, find_log, paths_of
 from fastroute.reporting.words import money, percent
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
     from fastroute.batch.summary import Progress
-    from fastroute.reporting.results import Routed
+    from fastroute.reporting.results import Routed, ScoredBy
 
 __all__ = ["MAX_GROUPS", "report"]
 
@@ -45,17 +49,17 @@ class _Settings:
 
 
 def report(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     score_column: str = "score",
-    model_column: str = "model",
+    model_column: str | None = None,
     prices: Prices | PriceTable | None = None,
     strong: str | None = None,
     weak: str | None = None,
     threshold: float | None = None,
     budget: float | None = None,
     strong_fraction: float | None = None,
-    against: str | os.PathLike[str] | None = None,
+    against: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     by: str | None = None,
     by_day: str | None = None,
     top: int | None = None,
@@ -69,14 +73,17 @@ def report(
 
     Scores are read as float32, as fastroute writes them, and counted in 2^20 bins: memory does not grow with the log.
     What is counted at a threshold is exact, and thresholds that are found are edges of these bins. With `by` or
-    `by_day` the log is read twice; standard input is then copied to a temporary file.
+    `by_day` the log is read twice; standard input and pipes are then copied to a temporary file.
 
     Parameters
     ----------
     source
-        A scored log: .jsonl, .ndjson, .csv, .tsv or .parquet; "-" is standard input.
+        A scored log: a file, .jsonl, .ndjson, .csv, .tsv (also .gz, .zst, .bz2, .xz) or .parquet; "-" is standard
+        input. Or a folder, a pattern (``scored/**/*.parquet``), or several of these, which are one log; names that
+        begin with a dot or an underscore are passed over.
     score_column, model_column
-        The scores, numbers from 0 to 1; and the models that they chose, read where the log has them.
+        The scores, numbers from 0 to 1; and the models that they chose, read where the log has them: by default
+        "model", or "model_X" for the scores "score_X".
     prices
         Dollars per 1,000 answers: $8.87 and $0.0862, GPT-4's and Mixtral-8x7B's in RouteLLM's paper, by default.
     strong, weak
@@ -91,9 +98,10 @@ def report(
     against
         Another scored log, the calibration set, in the format that its name tells or else that of `source`.
     by
-        Column of values that the rows are grouped by.
+        Column of values that the rows are grouped by. Rows that do not have it are of the partition that the folders of
+        their file's path name, as ``day=2026-11-01``.
     by_day
-        Column of timestamps; rows are grouped by day. Not with `by`.
+        Column of timestamps, or such a partition; rows are grouped by day. Not with `by`.
     top
         Groups shown on their own, those with most rows, 1 to 100; the others are one. 20, or 100 days, by default.
     resamples, seed
@@ -101,7 +109,7 @@ def report(
     format : {"jsonl", "csv", "tsv", "parquet"}, optional
         Of `source`, where its name does not tell.
     on_error : {"fail", "skip"}
-        Whether a row that can't be used ends the run or is left out.
+        Whether a row that can't be used, or one of several files that can't be read, ends the run or is left out.
     progress
         Is told how far each reading has got.
 
@@ -110,43 +118,42 @@ def report(
     InvalidArgumentError, InvalidTypeError
         An argument that can't serve.
     DataError
-        A file that can't be read, lacks a column, has no row, or with ``on_error="fail"`` a row that can't be used;
-        a price that is missing.
+        A file that can't be read or lacks a column, a log that has no row, or with ``on_error="fail"`` a row that can't
+        be used; a price that is missing.
     MissingDependencyError
-        A Parquet file without pyarrow.
+        A Parquet file, or zstd, without pyarrow.
 
     Notes
     -----
     Thread-safe. Rows count as independent draws in every interval; logs with many prompts of one conversation or user
     have wider ones.
     """
-    path = os.fspath(source)
-    against_path = None if against is None else os.fspath(against)
+    paths, against_paths = paths_of(source), None if against is None else paths_of(against)
     asked = _asked(threshold, budget, strong_fraction)
-    settings = _settings(Columns(score_column, model_column), by, by_day, top=top, resamples=resamples, seed=seed)
+    columns = Columns(score_column, _model_of(score_column) if model_column is None else model_column)
+    settings = _settings(columns, by, by_day, top=top, resamples=resamples, seed=seed)
     if on_error not in ("fail", "skip"):
         raise InvalidArgumentError(f"on_error: found {on_error!r}, allowed: 'fail' or 'skip'")
-    if against_path == path == STANDARD:
+    if against_paths is not None and STANDARD in against_paths and STANDARD in paths:
         raise InvalidArgumentError("against: standard input can't be the log and the calibration set")
-    kind = format_of(path, format)
-    against_kind = None if against_path is None else _format_of_against(against_path, kind)
+    files = find_log(paths, format)
+    against_files = None if against_paths is None else find_calibration(against_paths, format, files.kind)
+    twice = settings.columns.group is not None
     with ExitStack() as stack:
         other, skipped = None, []
-        if against_path is not None and against_kind is not None:
-            stream, size = stack.enter_context(opened_source(against_path, seekable=against_kind == "parquet"))
-            read = OpenLog(stream, against_kind, source_name(against_path), size, on_error, progress)
-            other = _Against(read.name, LogCounts(read, Columns(score_column)).histogram, read.skipped)
+        if against_files is not None:
+            read = stack.enter_context(ScoredLog(against_files, on_error, progress, again=False))
+            made = scored_by(against_files.files, score_column)
+            other = _Against(read, LogCounts(read, Columns(score_column)).histogram, made)
             skipped = read.first_skipped
-        twice = settings.columns.group is not None
-        stream, size = stack.enter_context(opened_source(path, seekable=twice or kind == "parquet"))
-        log = OpenLog(stream, kind, source_name(path), size, on_error, progress)
+        log = stack.enter_context(ScoredLog(files, on_error, progress, again=twice))
         counts = LogCounts(log, settings.columns, threshold)
-        named = (*log.first_skipped, *skipped)[:10]
+        named = (*log.first_skipped, *skipped)[:MAX_NAMED_ROWS]
         paid = _prices(prices, strong, weak, counts.routed)
         cuts = Cuts(counts.histogram, paid)
         targets = _targets(asked, counts, cuts, paid)
         found = _without_groups(log, counts, cuts, targets=targets, prices=paid, other=other, settings=settings)
-        found = replace(found, first_skipped=named)
+        found = replace(found, first_skipped=named, scored_by=scored_by(files.files, score_column))
         if not twice:
             return found
         return replace(found, grouping=_grouping(log, found, counts, other, settings))
@@ -156,9 +163,9 @@ def report(
 class _Against:
     """The calibration set, counted."""
 
-    name: str
+    log: ScoredLog
     histogram: ScoreHistogram
-    skipped: int
+    scored_by: tuple[ScoredBy, ...]
 
     def drift(self, counts: Any, settings: _Settings) -> Drift:
         """Drift of a histogram of any grid from this one."""
@@ -202,11 +209,10 @@ def _settings(
     )
 
 
-def _format_of_against(path: str, kind: str) -> str:
-    try:
-        return format_of(path, None)
-    except InvalidArgumentError:
-        return format_of(path, kind)
+def _model_of(score_column: str) -> str:
+    """Name the models that go with scores, as `fastroute score` with several routers does."""
+    label = score_column.removeprefix("score_")
+    return "model" if label == score_column else f"model_{label}"
 
 
 def _prices(prices: Prices | PriceTable | None, strong: str | None, weak: str | None, routed: Routed | None) -> Prices:
@@ -252,7 +258,7 @@ def _targets(asked: dict[str, float], counts: LogCounts, cuts: Cuts, prices: Pri
 
 
 def _without_groups(
-    log: OpenLog,
+    log: ScoredLog,
     counts: LogCounts,
     cuts: Cuts,
     *,
@@ -265,11 +271,24 @@ def _without_groups(
     calibration = None
     if other is not None:
         drift = other.drift(histogram.counts, settings)
-        calibration = Calibration(other.name, other.histogram.rows, other.skipped, other.histogram.mean, drift)
+        calibration = Calibration(
+            source=other.log.name,
+            files=other.log.files,
+            rows=other.histogram.rows,
+            skipped=other.log.skipped,
+            lost=other.log.lost,
+            mean=other.histogram.mean,
+            drift=drift,
+            scored_by=other.scored_by,
+        )
     return Report(
         source=log.name,
+        files=log.files,
+        score_column=settings.columns.score,
+        scored_by=(),
         rows=histogram.rows,
         skipped=log.skipped,
+        lost=log.lost,
         first_skipped=(),
         least=histogram.least,
         mean=histogram.mean,
@@ -300,19 +319,19 @@ def _shape(log: ScoreHistogram, calibration: ScoreHistogram | None) -> Shape:
     return Shape(tuple(edges.tolist()), counted[0], None if calibration is None else counted[1])
 
 
-def _grouping(log: OpenLog, found: Report, counts: LogCounts, other: _Against | None, settings: _Settings) -> Grouping:
+def _grouping(
+    log: ScoredLog, found: Report, counts: LogCounts, other: _Against | None, settings: _Settings
+) -> Grouping:
     columns = settings.columns
     assert columns.group is not None
     values = counts.values.largest(settings.top)
     threshold = found.cut.threshold
     groups = GroupCounts(values, threshold)
-    log.stream.seek(0)
     for batch in log.batches(replace(columns, model=None)):
         groups.add(batch)
-    if int(groups.counts.sum()) != found.rows or log.skipped != found.skipped:
-        raise DataError(
-            f"{log.name}: the file has changed while it was read: {found.rows} rows before, now another number"
-        )
+    if (int(groups.counts.sum()), log.skipped, log.lost) != (found.rows, found.skipped, found.lost):
+        what = "the file has changed while it was" if log.files == 1 else "files have changed while they were"
+        raise DataError(f"{log.name}: {what} read: {found.rows} rows before, now another number")
 
     def group(slot: int, value: str | None) -> Group | None:
         own = groups.counts[slot]

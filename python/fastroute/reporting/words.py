@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastroute.reporting.drift import Drift
-    from fastroute.reporting.results import Report, Target
+    from fastroute.reporting.results import Report, ScoredBy, Target
 
-__all__ = ["amount", "drift_words", "money", "percent", "printable", "short_threshold", "target_words", "value_words"]
+__all__ = [
+    "amount",
+    "drift_words",
+    "left_out_words",
+    "money",
+    "percent",
+    "printable",
+    "scored_by_words",
+    "short_threshold",
+    "target_words",
+    "value_words",
+]
 
 NO_VALUE = "(no value)"
 EMPTY_VALUE = "(empty)"
+_HASH_LETTERS = 12
+_MAX_MAKERS = 3
 
 
 def money(dollars: float) -> str:
@@ -65,6 +78,30 @@ def drift_words(drift: Drift) -> tuple[str, str]:
         psi = f"{drift.psi:.4f} [{drift.psi_low:.4f}, {drift.psi_high:.4f}]"
     p = "p < 0.0001" if drift.ks_p < 1e-4 else f"p = {drift.ks_p:.2g}"
     return psi, f"{drift.ks:.4f} [{drift.ks_low:.4f}, {drift.ks_high:.4f}], {p}"
+
+
+def left_out_words(skipped: int, lost: int) -> str:
+    """Say how many rows and files were left out; empty where none was."""
+    parts = [amount(skipped, "row")] if skipped else []
+    parts += [f"{amount(lost, 'file')} in whole or in part"] if lost else []
+    return f"{' and '.join(parts)} left out" if parts else ""
+
+
+def scored_by_words(made: tuple[ScoredBy, ...], files: int) -> str:
+    """Say which artifacts and versions made the scores of so many files; empty where no manifest says."""
+    if not made:
+        return ""
+    parts = []
+    for each in made[:_MAX_MAKERS]:
+        artifact = printable(each.artifact[:_HASH_LETTERS]) or "(never saved)"
+        of = f" ({amount(each.files, 'file')})" if each.files != files else ""
+        parts.append(f"{printable(each.kind)} {artifact} of fastroute {printable(each.fastroute)}{of}")
+    if len(made) > _MAX_MAKERS:
+        parts.append(f"{len(made) - _MAX_MAKERS} more")
+    unknown = files - sum(each.files for each in made)
+    if unknown:
+        parts.append(f"unknown ({amount(unknown, 'file')})")
+    return f"scored by {', '.join(parts)}"
 
 
 def psi_interval(drift: Drift, form: str) -> str:

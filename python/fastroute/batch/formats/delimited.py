@@ -64,8 +64,7 @@ class DelimitedReader:
 
     Notes
     -----
-    Raises the csv module's process-wide field size limit, and leaves it raised: another thread may be
-    reading long fields too.
+    Raises the csv module's limit, as `Records` says.
     """
 
     unit = "B"
@@ -80,13 +79,11 @@ class DelimitedReader:
         delimiter: str = ",",
         total: int | None = None,
     ) -> None:
-        if csv.field_size_limit() < MAX_ROW_BYTES:
-            csv.field_size_limit(MAX_ROW_BYTES)
         self._name = name
         self._column = column
         self._added = added
         self._delimiter = delimiter
-        self._records = _Records(Lines(stream, name), delimiter)
+        self._records = Records(Lines(stream, name), delimiter)
         self._header = self._read_header()
         self._prompt_at = self._header.index(column.name)
         self.total = total
@@ -102,7 +99,7 @@ class DelimitedReader:
         row = start.rows
         if row:
             self._records.lines.go_to(start)
-        while (outcome := self._next_record()) is not None:
+        while (outcome := self._records.next_row(len(self._header))) is not None:
             row += 1
             if isinstance(outcome, str):
                 pending.reject(row, self._records.line, outcome)
@@ -132,23 +129,8 @@ class DelimitedReader:
         sink.write(self._header_bytes)
         yield RawCopier(sink)
 
-    def _next_record(self) -> list[str] | str | None:
-        """Return the fields of the next record, the reason for which it can't be used, or None at the end."""
-        try:
-            fields = next((fields for fields in self._records if fields), None)
-        except _BadRecordError as problem:
-            return str(problem)
-        if fields is not None and len(fields) != len(self._header):
-            return f"expected {len(self._header)} fields, as in the header, found {len(fields)}"
-        return fields
-
     def _read_header(self) -> list[str]:
-        try:
-            header = next((fields for fields in self._records if fields), None)
-        except _BadRecordError as problem:
-            raise DataError(f"{self._name}: header (line {self._records.line}): {problem}") from None
-        if header is None:
-            raise DataError(f"{self._name}: the file is empty; expected a header row that names the columns")
+        header = self._records.header(self._name)
         self._added.refuse_clash(header, self._name)
         if self._column.name not in header:
             raise DataError(
@@ -233,24 +215,54 @@ class _RecordLines:
             return line.raw.decode(errors="surrogateescape")
 
 
-class _Records:
+class Records:
     """Splits lines into records and keeps the bytes of the last one.
 
     `csv.reader` takes just the lines that a record needs: what it took since the last record is the record.
+
+    Raises the csv module's process-wide field size limit, and leaves it raised: another thread may be reading long
+    fields too.
     """
 
     def __init__(self, lines: Lines, delimiter: str) -> None:
+        if csv.field_size_limit() < MAX_ROW_BYTES:
+            csv.field_size_limit(MAX_ROW_BYTES)
         self.lines = lines
         self._source = _RecordLines(lines)
         self._reader = csv.reader(self._source, delimiter=delimiter, strict=True)
 
-    def __iter__(self) -> Iterator[list[str]]:
-        return self
+    def header(self, name: str) -> list[str]:
+        """Return the fields of the first record; raises DataError, which calls the input `name`, if it has none."""
+        try:
+            header = self._next_filled()
+        except _BadRecordError as problem:
+            raise DataError(f"{name}: header (line {self.line}): {problem}") from None
+        if header is None:
+            raise DataError(f"{name}: the file is empty; expected a header row that names the columns")
+        return header
 
-    def __next__(self) -> list[str]:
+    def next_row(self, width: int) -> list[str] | str | None:
+        """Return the fields of the next record, the reason for which it can't be used, or None at the end.
+
+        Blank lines are passed over; a record that has not `width` fields can't be used.
+        """
+        try:
+            fields = self._next_filled()
+        except _BadRecordError as problem:
+            return str(problem)
+        if fields is not None and len(fields) != width:
+            return f"expected {width} fields, as in the header, found {len(fields)}"
+        return fields
+
+    def _next_filled(self) -> list[str] | None:
+        while (fields := self._next()) == []:
+            pass
+        return fields
+
+    def _next(self) -> list[str] | None:
         self._source.begin()
         try:
-            fields = next(self._reader)
+            fields = next(self._reader, None)
         except csv.Error as error:
             raise _BadRecordError(self._source.problem or f"broken quoting or line ends: {error}") from None
         if self._source.problem:
@@ -269,4 +281,5 @@ class _Records:
 
     @property
     def has_bom(self) -> bool:
+        """Whether the stream began with a byte order mark."""
         return self.lines.has_bom

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from fastroute.batch.inputs import Input
     from fastroute.batch.scoring import Scorer
 
-__all__ = ["FORMAT", "check_same", "check_unchanged", "describe", "identified"]
+__all__ = ["FORMAT", "MAX_BYTES", "check_same", "check_unchanged", "describe", "identified"]
 
 FORMAT = "fastroute.scored/1"
+MAX_BYTES = 16 << 20  # that are read; of some 10,000 files
 _EDGE_BYTES = 64 << 10
 
 

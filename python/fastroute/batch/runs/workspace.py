@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastroute.artifact import atomic_file
 from fastroute.artifact.atomic import opened_parent, replace_folder, reported
 from fastroute.batch.runs.journal import Journal, Reached
-from fastroute.batch.runs.manifest import FORMAT, check_same
+from fastroute.batch.runs.manifest import FORMAT, MAX_BYTES, check_same
 from fastroute.errors import ArtifactError, DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     from fastroute.artifact.strict_json import parse_object
 
     try:
-        return parse_object(path.read_bytes(), source=str(path))
+        return parse_object(path.read_bytes(), source=str(path), max_bytes=MAX_BYTES)
     except OSError as error:
         raise ArtifactError(f"{path}: can't be read: {error.strerror or error}") from error
     except ArtifactError as error:
