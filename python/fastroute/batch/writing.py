@@ -18,6 +18,7 @@ from fastroute.batch.rows import BadRow, Mark
 from fastroute.batch.runs.journal import Checkpoint, Counts, FileCounts
 from fastroute.batch.runs.manifest import check_unchanged
 from fastroute.batch.summary import MAX_NAMED_ROWS
+from fastroute.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -172,7 +173,11 @@ class FileWriting(Writing):
         self._described = described
         self._every = every
         self._rejects = FileSink(workspace.rejects, workspace.places.rejects, length=reached.rejected)
-        self.first_skipped = list(read_rejects(workspace.rejects, MAX_NAMED_ROWS))
+        try:
+            self.first_skipped = list(read_rejects(workspace.rejects, MAX_NAMED_ROWS))
+        except BaseException:
+            self._rejects.close()
+            raise
         self._sink: FileSink | None = None
         self._mark = Mark()
         self._last_checkpoint = 0
@@ -256,10 +261,23 @@ class FileWriting(Writing):
 
 
 def read_rejects(path: Path, at_most: int) -> Iterator[BadRow]:
-    """Read the first rows that a file of rejects names."""
+    """Read the first rows that a file of rejects names.
+
+    Raises
+    ------
+    DataError
+        A line names none.
+    """
     with suppress(FileNotFoundError), path.open("rb") as file:
-        for line in islice(file, at_most):
-            yield BadRow(**json.loads(line))
+        for number, line in enumerate(islice(file, at_most), start=1):
+            yield _named_in(line, f"{path}: line {number}")
+
+
+def _named_in(line: bytes, place: str) -> BadRow:
+    try:
+        return BadRow(**json.loads(line))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{place} names no row that was left out") from error
 
 
 def _line_of(bad: BadRow) -> bytes:
