@@ -99,8 +99,8 @@ def score_log(
     overwrite : bool
         Whether an output that exists, or an unfinished run, may be replaced.
     resume : bool
-        Whether to go on with an unfinished run, if there is one. If the output is there and was made by the same run,
-        nothing is done.
+        Whether to go on with an unfinished run, if there is one, which `overwrite` then leaves alone. If the output is
+        there and was made by the same run, nothing is done.
     memory : int
         Bytes that the rows under way may take, 32 MiB or more. Python, pyarrow and the router come on top, and the
         longest row where it is longer.
@@ -242,7 +242,7 @@ class _Run:
         places.check_rejects([file.path for file in described])
         manifest = describe(described, self.panel.routers, thresholds, self._options())
         manifest["drops_rows"] = self.reading.drops_rows
-        if resume and (found := finished_run(places, manifest)) is not None:
+        if resume and (found := finished_run(places, manifest, overwrite=overwrite)) is not None:
             return self._found(found, places)
         if not (resume and places.partial.exists()):
             places.check(overwrite=overwrite)

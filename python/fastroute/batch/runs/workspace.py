@@ -48,7 +48,7 @@ class Workspace:
         Raises
         ------
         InvalidArgumentError
-            An unfinished run is there and neither `resume` nor `overwrite` was given, another process has it, it
+            An unfinished run is there and neither `resume` nor `overwrite` was given (with both it is gone on with), another process has it, it
             was begun with other options, or the folder is none of fastroute's.
         DataError
             An input or artifact has changed since it began, or what it left is damaged.
@@ -72,7 +72,7 @@ class Workspace:
         run = places.partial / _RUN
         begun: dict[str, Any] = {}
         reached = Reached()
-        if run.exists() and not overwrite:
+        if run.exists() and (resume or not overwrite):
             begun = read_manifest(run)
             reached = Journal(descriptor, str(places.partial / _JOURNAL)).replay(len(manifest["inputs"]))
         if reached.begun and not resume:
@@ -206,7 +206,7 @@ class Workspace:
             replace_folder(parent, inner, places.target.name, exists=places.target.exists())
 
 
-def finished_run(places: Places, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+def finished_run(places: Places, manifest: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
     """Return the manifest of the output that is there, if this run would make the same.
 
     What a run that was killed as it cleaned up has left is removed.
@@ -214,7 +214,7 @@ def finished_run(places: Places, manifest: Mapping[str, Any]) -> dict[str, Any] 
     Raises
     ------
     InvalidArgumentError, DataError
-        It would not, or the output is not as long as its manifest says.
+        It would not, or the output is not as long as its manifest says, and `overwrite` is false.
     """
     left = os.path.lexists(places.partial)
     if left and (places.partial / _RUN).exists():
@@ -224,7 +224,7 @@ def finished_run(places: Places, manifest: Mapping[str, Any]) -> dict[str, Any] 
     try:
         found = _finished(places, manifest)
     except (InvalidArgumentError, DataError):
-        if left:  # a run that replaces the output was killed as it began
+        if left or overwrite:  # a run that replaces the output was killed as it began, or is to begin
             return None
         raise
     if left and found is not None:
