@@ -54,9 +54,8 @@ class _Channel(Generic[T]):
                 self._changed.wait()
             if self._items:
                 return self._items.popleft()
-            if self._failure is not None:
-                raise self._failure
-            return None
+        _raise(self._taken_failure())
+        return None
 
     def free(self, size: int) -> None:
         with self._lock:
@@ -69,6 +68,10 @@ class _Channel(Generic[T]):
             self._ended = True
             self._failure = self._failure or failure
             self._changed.notify_all()
+
+    def _taken_failure(self) -> BaseException | None:
+        failure, self._failure = self._failure, None
+        return failure
 
     def drop(self) -> None:
         """End, and throw away what is there."""
@@ -111,14 +114,22 @@ class _Worker:
                 break
             except BaseException as error:  # noqa: BLE001 - raised below
                 interrupt = error
-        if interrupt is not None:
-            raise interrupt
+        _raise(interrupt)
 
     def _body(self) -> None:
         try:
             self._run()
         finally:
             self._over.set()
+
+
+def _raise(failure: BaseException | None) -> None:
+    """Raise a failure, if there is one, and let nothing else keep it: with it go the files that it was about."""
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        del failure
 
 
 class ReadAhead(Generic[T]):
@@ -203,20 +214,22 @@ class WriteBehind(Generic[T]):
         """Add an item; raises what the function failed with."""
         if not self._channel.put(item, size):
             self._worker.wait()
-            assert self._failure is not None
-            raise self._failure
+            self._raise_failure()
 
     def finish(self) -> None:
         """Wait until everything has been handled; raises what the function failed with."""
         self._channel.end()
         self._worker.wait()
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
 
     def close(self) -> None:
         """Throw away what has not been handled, and wait for the thread."""
         self._channel.drop()
         self._worker.wait_out()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        _raise(failure)
 
     def _run(self) -> None:
         try:

@@ -8,12 +8,15 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fastroute.artifact.atomic import reported
+from fastroute.artifact.folder import write_all
 from fastroute.batch.rows import Mark
 from fastroute.batch.runs.manifest import is_count, is_counts
 from fastroute.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Checkpoint", "Counts", "FileCounts", "Journal", "Reached"]
 
@@ -121,11 +124,14 @@ class Journal:
         Open for reading and writing, at the end once `replay` was called; closed by the caller.
     name : str
         What messages call it.
+    shown : Path
+        The output whose journal it is, as messages call it.
     """
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: int, name: str, shown: Path) -> None:
         self._descriptor = descriptor
         self._name = name
+        self._shown = shown
 
     def replay(self, files: int) -> Reached:
         """Read the checkpoints; a last line that was not completed is cut off.
@@ -161,7 +167,7 @@ class Journal:
         return reached
 
     def add(self, point: Checkpoint) -> None:
-        """Add a checkpoint; on disk when this returns."""
+        """Add a checkpoint; on disk when this returns. ArtifactError where the operating system refuses."""
         self._append(asdict(point))
 
     def complete(self) -> None:
@@ -169,11 +175,10 @@ class Journal:
         self._append({"complete": True})
 
     def _append(self, values: dict[str, Any]) -> None:
-        from fastroute.artifact.folder import write_all
-
         text = json.dumps(values, separators=(",", ":"))
-        write_all(self._descriptor, f"{zlib.crc32(text.encode()):08x} {text}\n".encode())
-        os.fsync(self._descriptor)
+        with reported(self._shown):
+            write_all(self._descriptor, f"{zlib.crc32(text.encode()):08x} {text}\n".encode())
+            os.fsync(self._descriptor)
 
     def _lines(self) -> Iterator[bytes]:
         os.lseek(self._descriptor, 0, os.SEEK_SET)

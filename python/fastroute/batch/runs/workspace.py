@@ -39,7 +39,7 @@ class Workspace:
         self.manifest = manifest
         self.reached = reached
         self._descriptor = journal
-        self.journal = Journal(journal, str(places.partial / _JOURNAL))
+        self.journal = Journal(journal, str(places.partial / _JOURNAL), places.target)
 
     @classmethod
     def opened(cls, places: Places, manifest: dict[str, Any], *, resume: bool, overwrite: bool) -> Workspace:
@@ -48,8 +48,8 @@ class Workspace:
         Raises
         ------
         InvalidArgumentError
-            An unfinished run is there and neither `resume` nor `overwrite` was given (with both it is gone on with), another process has it, it
-            was begun with other options, or the folder is none of fastroute's.
+            An unfinished run is there and neither `resume` nor `overwrite` was given (with both it is gone on with),
+            another process has it, it was begun with other options, or the folder is none of fastroute's.
         DataError
             An input or artifact has changed since it began, or what it left is damaged.
         ArtifactError
@@ -74,7 +74,8 @@ class Workspace:
         reached = Reached()
         if run.exists() and (resume or not overwrite):
             begun = read_manifest(run)
-            reached = Journal(descriptor, str(places.partial / _JOURNAL)).replay(len(manifest["inputs"]))
+            journal = Journal(descriptor, str(places.partial / _JOURNAL), places.target)
+            reached = journal.replay(len(manifest["inputs"]))
         if reached.begun and not resume:
             raise InvalidArgumentError(
                 f"{place}: an unfinished run is there; pass --resume to go on with it, --overwrite to begin anew"
