@@ -109,6 +109,14 @@ def _partitions(folder: Path) -> Path:
     return root
 
 
+def _two_files(folder: Path) -> Path:
+    root = folder / "log"
+    (root / "day=2").mkdir(parents=True)
+    (root / "a.jsonl").write_bytes(jsonl(40))
+    (root / "day=2" / "gone.jsonl").symlink_to("nowhere")
+    return root
+
+
 def _older_file(source: Path, folder: Path) -> None:
     scenario = SCENARIOS["overwriting a file"]
     older = source.with_name("older.jsonl")
@@ -136,7 +144,7 @@ SCENARIOS = {
     "overwriting a file": Scenario(
         _file("in.jsonl", b'{"prompt": "hi"}\n' * 70), "out.jsonl", {"overwrite": True}, _older_file
     ),
-    "overwriting a folder": Scenario(_partitions, "out", {"overwrite": True}, _older_folder),
+    "overwriting a folder": Scenario(_two_files, "out", {"overwrite": True}, _older_folder),
 }
 # A run that replaces something may go on without being told so again.
 RESUMED = {"resume": True, "overwrite": False}

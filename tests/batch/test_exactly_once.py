@@ -19,4 +19,4 @@ def test_killed_at_every_call_that_changes_the_disk(tmp_path: Path, checkout: Pa
     command = [sys.executable, "-m", "tests.batch.interrupted_runs", tmp_path, name]
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=checkout)
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["kills"] > 80
+    assert json.loads(run.stdout)["kills"] > 70

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastroute.artifact.atomic import reported
 from fastroute.batch.compression import compression_of
 from fastroute.batch.outputs import FileSink, StreamSink
 from fastroute.batch.reading import Begins, Ends, Lost, Rows
@@ -230,8 +231,9 @@ class FileWriting(Writing):
         written = None
         if self._writer is None or self._sink is None:  # it could not be opened
             self._rows_before, self._skipped_before = self.counts.rows, self.counts.skipped
-            with suppress(FileNotFoundError):
-                self._workspace.output(self._files[file].name).unlink()
+            name = self._files[file].name
+            with reported(self._workspace.shown(name)):
+                self._workspace.output(name).unlink(missing_ok=True)
         else:
             self._writer.complete()
             written = self._sink.commit()
