@@ -99,13 +99,12 @@ def _file(name: str, data: bytes) -> Callable[[Path], Path]:
 
 def _partitions(folder: Path) -> Path:
     root = folder / "log"
-    for day in ("day=1", "day=2/hour=3"):
+    for day in ("day=1", "day=2"):
         (root / day).mkdir(parents=True)
     (root / "day=1" / "a.jsonl").write_bytes(jsonl(40))
-    (root / "day=1" / "cut.jsonl.gz").write_bytes(gzip.compress(jsonl(90), mtime=0)[:-200])
+    (root / "day=1" / "cut.jsonl.gz").write_bytes(gzip.compress(jsonl(60), mtime=0)[:-100])
     (root / "day=2" / "gone.jsonl").symlink_to("nowhere")
-    (root / "day=2" / "hour=3" / "b.csv.gz").write_bytes(gzip.compress(csv(40), mtime=0))
-    parquet(root / "day=2" / "c.parquet", 80, 2)
+    parquet(root / "day=2" / "c.parquet", 60, 2, bad=25)
     return root
 
 

@@ -94,11 +94,12 @@ def open_source(path: str, *, seekable: bool) -> Iterator[Source]:
     compression = compression_of(path)
     with _opened(path) as file:
         stored = _size(file)
+        consumed = (lambda: None) if stored is None else file.tell  # a pipe with a name has no place
         if compression is None:
-            yield Source(path, file, stored, stored, file.tell)
+            yield Source(path, file, stored, stored, consumed)
             return
         with decompressed(file, compression, path) as content, _seekable(content, path, wanted=seekable) as stream:
-            yield Source(path, stream, _size(stream) if stream is not content else None, stored, file.tell)
+            yield Source(path, stream, _size(stream) if stream is not content else None, stored, consumed)
 
 
 @contextmanager

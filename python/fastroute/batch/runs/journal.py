@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastroute.artifact.atomic import reported
 from fastroute.artifact.folder import write_all
-from fastroute.batch.rows import Mark
+from fastroute.batch.rows import START, Mark
 from fastroute.batch.runs.manifest import is_count, is_counts
 from fastroute.errors import DataError
 
@@ -158,7 +158,7 @@ class Journal:
             end += len(line)
             try:
                 _follow(reached, values, files)
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise DataError(
                     f"{self._name}: line {number} is not what fastroute writes ({error}); --overwrite begins anew"
                 ) from error
@@ -198,7 +198,7 @@ def _checked(line: bytes) -> dict[str, Any] | None:
 
 
 def _follow(reached: Reached, values: dict[str, Any], files: int) -> None:
-    """Go on to what a line says; KeyError, TypeError or ValueError where nothing of the kind can follow."""
+    """Go on to what a line says; one of these errors where nothing of the kind can follow."""
     if reached.complete:
         raise ValueError("a line after the last")
     if values == {"complete": True}:
@@ -211,12 +211,13 @@ def _follow(reached: Reached, values: dict[str, Any], files: int) -> None:
 
 
 def _checkpoint(values: dict[str, Any]) -> Checkpoint:
-    """Return what a line says; KeyError, TypeError or ValueError where it says something else."""
+    """Return what a line says; one of these errors where it says something else."""
     counts, mark, of_file = values["counts"], values["mark"], values["file_counts"]
     numbers = [values["file"], values["written"], values["rejected"], *mark.values(), of_file["rows"]]
     numbers += [of_file["skipped"], of_file["bytes"] or 0, counts["rows"], counts["skipped"], counts["lost"]]
     sound = (
-        all(map(is_count, numbers))
+        len(mark) == len(astuple(START))
+        and all(map(is_count, numbers))
         and all(is_counts(counts[key]) for key in ("strong_rows", "fallbacks"))
         and isinstance(values["ends_file"], bool)
         and all(isinstance(text, str) for text in values["carried"])
