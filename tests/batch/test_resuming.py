@@ -209,11 +209,11 @@ class TestOptions:
         assert (summary.rows, summary.skipped) == (180, 1)
         assert len(log.target.read_bytes().splitlines()) == 180
 
-    @pytest.mark.parametrize("bad", [70, 1000], ids=["a row is bad", "no row is bad"])
+    @pytest.mark.parametrize("bad", [180, 1000], ids=["a row is bad", "no row is bad"])
     def test_columns_that_were_copied_go_on_being_copied(self, log: Log, bad: int) -> None:
         """Arrow would name what is in lists otherwise: rows can't be left out of half a file."""
         pq = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow")
-        log.source = parquet(log.folder / "in.parquet", 200, 4, decoded=True, bad=bad + 60)
+        log.source = parquet(log.folder / "in.parquet", 200, 4, decoded=True, bad=bad)
         log.target, log.partial = log.folder / "out.parquet", log.folder / "out.parquet.partial"
         with pytest.raises((Interrupted, DataError)):
             log.score(StoppedRouter(log.partial / "journal"), on_error="fail")
@@ -429,3 +429,49 @@ def test_gzip_gone_on_with_after_its_last_row_has_no_empty_member(log: Log) -> N
             scenario.run(source, folder / "again")
     scenario.run(source, folder / "again", resume=True)
     assert contents(folder / "again") == contents(folder / "whole")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks which file is meant")
+@pytest.mark.parametrize("several", [False, True])
+def test_the_journal_speaks_of_nothing_that_is_not_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    log = Log(tmp_path, several)
+    if several:
+        shutil.rmtree(log.source)
+        (log.source / "day=1").mkdir(parents=True)
+        (log.source / "day=1" / "a.jsonl").write_bytes(jsonl(110))
+    calls: list[tuple[str, str]] = []
+
+    def recorded(name: str) -> None:
+        call = getattr(os, name)
+
+        def run(first: Any, *arguments: Any, **keywords: Any) -> Any:
+            path = (
+                str(Path(f"/proc/self/fd/{first}").readlink()) if isinstance(first, int) else f"{first} {arguments[0]}"
+            )
+            if calls[-1:] != [(name, short := path.replace(str(tmp_path), ""))]:
+                calls.append((name, short))
+            return call(first, *arguments, **keywords)
+
+        monkeypatch.setattr(os, name, run)
+
+    for name in ("write", "fsync", "replace", "rename"):
+        recorded(name)
+    log.score()
+    partial = f"/{log.partial.name}"
+    output = f"{partial}/output/day=1/a.jsonl" if several else f"{partial}/output"
+    folders = [f"{partial}/output/day=1", f"{partial}/output", partial] if several else [partial]
+    first = calls.index(("write", f"{partial}/journal"))
+    assert {("fsync", folder) for folder in ["", *folders]} <= set(calls[:first])
+    lines = [at for at, call in enumerate(calls) if call == ("write", f"{partial}/journal")]
+    assert len(lines) > 4
+    for before, line in zip([0, *lines], lines[:-1], strict=False):  # the last says that all is done
+        between = calls[before:line]
+        for file in (output, f"{partial}/rejects.jsonl"):
+            writes = [at for at, call in enumerate(between) if call == ("write", file)]
+            assert not writes or ("fsync", file) in between[writes[-1] :]
+        assert calls[line + 1] == ("fsync", f"{partial}/journal")
+    named = max(at for at, (name, path) in enumerate(calls) if name in ("replace", "rename"))
+    assert lines[-1] < named
+    assert calls[-1] == ("fsync", "")
