@@ -94,7 +94,7 @@ def open_source(path: str, *, seekable: bool) -> Iterator[Source]:
     compression = compression_of(path)
     with _opened(path) as file:
         stored = _size(file)
-        consumed = file.tell if file.seekable() else lambda: None
+        consumed = (lambda: None) if stored is None else file.tell  # a pipe with a name has no place
         if compression is None:
             with _seekable(file, path, wanted=seekable) as stream:
                 yield Source(path, stream, _size(stream), stored, consumed)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["FileSink", "StreamSink"]
+__all__ = ["FileSink", "StreamSink", "sync_folder"]
 
 _BUFFER = 1 << 20
 
@@ -68,17 +68,27 @@ class FileSink(StreamSink):
 
     def __init__(self, path: Path, shown: Path, compression: str | None = None, length: int = 0) -> None:
         self._shown = shown
+        self._begun_at = length
         with reported(shown):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             self._file = io.BufferedWriter(_Growing(descriptor, shown), _BUFFER)
-            found = os.fstat(descriptor).st_size
-            if found < length:
+            try:
+                self._cut(path, length)
+            except BaseException:
                 self.close()
-                raise DataError(f"{path}: expected at least {length} bytes, as the journal says, found {found}")
-            os.ftruncate(descriptor, length)
-            os.lseek(descriptor, length, os.SEEK_SET)
+                raise
         super().__init__(self._file, compression)
         self._written = length
+
+    def _cut(self, path: Path, length: int) -> None:
+        descriptor = self._file.fileno()
+        found = os.fstat(descriptor).st_size
+        if found < length:
+            raise DataError(f"{path}: expected at least {length} bytes, as the journal says, found {found}")
+        os.ftruncate(descriptor, length)
+        os.lseek(descriptor, length, os.SEEK_SET)
+        if not length:
+            sync_folder(path.parent)  # a journal that speaks of the file must not outlive its name
 
     def commit(self) -> int:
         """Put on disk what was written, so that it is a whole part, and return the file's length."""
@@ -90,7 +100,8 @@ class FileSink(StreamSink):
 
     def complete(self) -> None:
         """End what compression has begun; more may follow."""
-        if self._compressor is not None:
+        # Where nothing was added to what is there, there is nothing to end, and no empty member to make a file of.
+        if self._compressor is not None and not self._written == self._begun_at > 0:
             self._compressor.end_member()
 
     def close(self) -> None:
@@ -105,6 +116,15 @@ class FileSink(StreamSink):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def sync_folder(folder: Path) -> None:
+    """Put on disk which names a folder has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class _Growing(io.FileIO):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +20,7 @@ from fastroute.batch.prompts import PromptColumn
 from fastroute.batch.reading import Begins, Lost, Reading, Rows, check_formats
 from fastroute.batch.rows import AddedColumns
 from fastroute.batch.runs.journal import Counts, Reached
-from fastroute.batch.runs.manifest import describe
+from fastroute.batch.runs.manifest import can_be_read_again, describe
 from fastroute.batch.runs.workspace import Places, Workspace, finished_run
 from fastroute.batch.scoring import Scored, Scorer, score_texts
 from fastroute.batch.summary import MAX_NAMED_ROWS, Progress, RouterSummary, ScoreSummary
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from fastroute.batch.inputs import Inputs
     from fastroute.batch.reading import Event
-    from fastroute.batch.rows import Texts
+    from fastroute.batch.rows import BadRow, Texts
 
 OnError = Literal["fail", "skip"]
 DEFAULT_MEMORY = 256 << 20
@@ -99,8 +99,8 @@ def score_log(
     overwrite : bool
         Whether an output that exists, or an unfinished run, may be replaced.
     resume : bool
-        Whether to go on with an unfinished run, if there is one. If the output is there and was made by the same run,
-        nothing is done.
+        Whether to go on with an unfinished run, if there is one, which `overwrite` then leaves alone. If the output is
+        there and was made by the same run, nothing is done.
     memory : int
         Bytes that the rows under way may take, 32 MiB or more. Python, pyarrow and the router come on top, and the
         longest row where it is longer.
@@ -148,8 +148,9 @@ def score_log(
         format=format,
         target=os.fspath(target),
         skips=on_error == "skip",
+        drops_rows=on_error == "skip",
     )
-    run = _Run(panel, reading, inputs, on_error, memory, checkpoint, progress, started)
+    run = _Run(panel, reading, inputs, on_error, memory, checkpoint, progress, started, sources)
     if not inputs.many:
         # What exists may be the end of the run that is to be gone on with.
         check_endpoints(inputs.files[0].path, reading.target, overwrite=overwrite or resume)
@@ -208,6 +209,12 @@ class _Run:
     checkpoint: int
     progress: Progress | None
     started: float
+    sources: Sequence[str]
+
+    @property
+    def _again(self) -> bool:
+        """Whether all inputs can be read again; a pipe can't, and can block for good."""
+        return self._pipe is None
 
     def streamed(self, rejects: str | None) -> ScoreSummary:
         """Score into a stream, which has what was written when the run ends early."""
@@ -223,22 +230,22 @@ class _Run:
                 self._through(writing, Reached())
             finally:
                 writing.close()
-        return self._summary(writing, rejects)
+        return replace(self._summary(writing.counts, writing.first_skipped), rejects=rejects)
 
     def kept(self, places: Places, *, resume: bool, overwrite: bool) -> ScoreSummary:
         """Score into files that can be gone on with."""
         thresholds = [policy.value for policy in self.panel.policies]
-        described = self.inputs.files if self.inputs.files[0].path != STANDARD else []
+        described = self.inputs.files if self._again else ()
         if resume and not described:
-            raise InvalidArgumentError("'-': a run over standard input can't be gone on with")
+            raise InvalidArgumentError(f"{self._pipe!r}: a run over a pipe can't be gone on with")
+        self._refuse_nested(places)
+        places.check_rejects([file.path for file in described])
         manifest = describe(described, self.panel.routers, thresholds, self._options())
-        if resume and (found := finished_run(places, manifest)) is not None:
+        manifest["drops_rows"] = self.reading.drops_rows
+        if resume and (found := finished_run(places, manifest, overwrite=overwrite)) is not None:
             return self._found(found, places)
         if not (resume and places.partial.exists()):
             places.check(overwrite=overwrite)
-            if not places.many:
-                check_endpoints(self.inputs.files[0].path, self.reading.target, overwrite=overwrite)
-        self._refuse_nested(places)
         workspace = Workspace.opened(places, manifest, resume=resume, overwrite=overwrite)
         try:
             return self._into(workspace, manifest["inputs"])
@@ -252,14 +259,18 @@ class _Run:
     def _into(self, workspace: Workspace, described: Sequence[Mapping[str, Any]]) -> ScoreSummary:
         reached = workspace.reached
         before = reached.counts.rows + reached.counts.skipped
-        writing = FileWriting(workspace, self.inputs.files, described, self.checkpoint, self.panel.fallbacks)
-        try:
-            if not reached.complete:
+        self.reading = replace(self.reading, drops_rows=workspace.manifest.get("drops_rows") is True)
+        if reached.complete:  # killed as it gave the output its name
+            summary = self._summary(reached.counts, self._first_rejects(workspace.published_rejects), before)
+        else:
+            writing = FileWriting(workspace, self.inputs.files, described, self.checkpoint, self.panel.fallbacks)
+            try:
                 self._through(writing, reached)
-            rejects = str(workspace.places.rejects) if writing.rejects.tell() else None
-            summary = self._summary(writing, rejects, before)
-        finally:
-            writing.close()
+            finally:
+                writing.close()
+            summary = self._summary(writing.counts, writing.first_skipped, before)
+        if reached.rejected:
+            summary = replace(summary, rejects=str(workspace.places.rejects))
         workspace.publish(workspace.manifest | self._results(summary, reached))
         workspace.discard()
         return summary
@@ -270,20 +281,16 @@ class _Run:
         meter = Meter(self.progress, self.inputs, writing.counts.rows + writing.counts.skipped)
         waiting = min(_MAX_WAITING, self.memory // 4)
         try:
-            if self.inputs.files[0].path == STANDARD or isinstance(writing, StreamWriting):
-                for event, _ in events:
-                    writing.handle(self._scored(event, meter))
+            if not self._again or isinstance(writing, StreamWriting):
+                with closing(events):
+                    for event, _ in events:
+                        writing.handle(self._scored(event, meter))
                 return
-            ahead = ReadAhead(events, waiting)
-            behind = WriteBehind(writing.handle, waiting)
-            try:
+            with WriteBehind(writing.handle, waiting) as behind, ReadAhead(events, waiting) as ahead:
                 for event in ahead:
                     size = event.batch.size if isinstance(event, Rows) else 0
                     behind.put(self._scored(event, meter), size)
                 behind.finish()
-            finally:
-                ahead.close()
-                behind.close()
         finally:
             meter.close()
 
@@ -308,8 +315,7 @@ class _Run:
             "format": self.reading.format,
         }
 
-    def _summary(self, writing: Writing, rejects: str | None, before: int = 0) -> ScoreSummary:
-        counts = writing.counts
+    def _summary(self, counts: Counts, first_skipped: Sequence[BadRow], before: int = 0) -> ScoreSummary:
         return ScoreSummary(
             rows=counts.rows,
             skipped=counts.skipped,
@@ -318,8 +324,8 @@ class _Run:
             routers=self._routers(counts),
             seconds=time.perf_counter() - self.started,
             resumed_rows=before,
-            first_skipped=tuple(writing.first_skipped),
-            rejects=rejects,
+            first_skipped=tuple(first_skipped),
+            rejects=None,
         )
 
     def _routers(self, counts: Counts) -> tuple[RouterSummary, ...]:
@@ -349,20 +355,34 @@ class _Run:
         counts = Counts(
             manifest["rows"], manifest["skipped"], manifest["lost"], manifest["strong_rows"], manifest["fallbacks"]
         )
-        named = places.rejects.exists()
-        return ScoreSummary(
-            rows=counts.rows,
-            skipped=counts.skipped,
-            files=len(self.inputs.files),
-            lost=counts.lost,
-            routers=self._routers(counts),
-            seconds=time.perf_counter() - self.started,
-            resumed_rows=counts.rows + counts.skipped,
-            first_skipped=tuple(read_rejects(places.rejects, MAX_NAMED_ROWS)) if named else (),
-            rejects=str(places.rejects) if named else None,
-        )
+        named = places.rejects if places.rejects.is_file() and counts.skipped + counts.lost else None
+        summary = self._summary(counts, self._first_rejects(named), counts.rows + counts.skipped)
+        return replace(summary, rejects=None if named is None else str(named))
+
+    @staticmethod
+    def _first_rejects(path: Path | None) -> list[BadRow]:
+        """Return the first rows that were left out; none where somebody has changed the file since."""
+        if path is None:
+            return []
+        try:
+            return list(read_rejects(path, MAX_NAMED_ROWS))
+        except (DataError, OSError):
+            return []
+
+    @property
+    def _pipe(self) -> str | None:
+        """The first input that can be read but once."""
+        paths = [file.path for file in self.inputs.files]
+        return next((path for path in paths if path == STANDARD or not can_be_read_again(path)), None)
 
     def _refuse_nested(self, places: Places) -> None:
         for file in self.inputs.files:
             if places.many and places.target in Path(os.path.realpath(file.path)).parents:
                 raise InvalidArgumentError(f"{places.target}: the output folder holds an input, {file.path}")
+        if places.many:
+            for source in self.sources:
+                if Path(source).is_dir() and Path(os.path.realpath(source)) in places.target.parents:
+                    raise InvalidArgumentError(
+                        f"{places.target}: the output would be in the input folder {source}, and read with it the next "
+                        "time; write it beside"
+                    )

@@ -11,7 +11,7 @@ from fastroute.batch.rows import BadRow, Batch, Mark
 from fastroute.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from fastroute.batch.inputs import Input
     from fastroute.batch.prompts import PromptColumn
@@ -72,6 +72,8 @@ class Reading:
         The output of a single input, whose name may tell the format of a stream.
     skips : bool
         Whether what can't be read is left out, or ends the run.
+    drops_rows : bool
+        Whether it was to be left out when the run began: what is read and copied how depends on it.
     """
 
     inputs: Sequence[Input]
@@ -80,8 +82,9 @@ class Reading:
     format: str | None
     target: str
     skips: bool
+    drops_rows: bool
 
-    def events(self, first: int, start: Mark) -> Iterator[tuple[Event, int]]:
+    def events(self, first: int, start: Mark) -> Generator[tuple[Event, int], None, None]:
         """Yield what happens from a mark in input number `first` on, each with the bytes it holds.
 
         Raises
@@ -94,7 +97,7 @@ class Reading:
         for number in range(first, len(self.inputs)):
             yield from self._file(number, start if number == first else Mark())
 
-    def _file(self, number: int, start: Mark) -> Iterator[tuple[Event, int]]:
+    def _file(self, number: int, start: Mark) -> Generator[tuple[Event, int], None, None]:
         file = self.inputs[number]
         reached = start
         try:
@@ -108,7 +111,7 @@ class Reading:
                     added=self.added,
                     size=opened.size,
                     whole_rows=False,
-                    drops_rows=self.skips,
+                    drops_rows=self.drops_rows,
                 )
                 yield Begins(number, reader.writer, reader.total, reader.unit, opened.stored), 0
                 for batch in reader.batches(start):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastroute.artifact.atomic import reported
 from fastroute.batch.compression import compression_of
 from fastroute.batch.outputs import FileSink, StreamSink
 from fastroute.batch.reading import Begins, Ends, Lost, Rows
@@ -18,6 +19,7 @@ from fastroute.batch.rows import BadRow, Mark
 from fastroute.batch.runs.journal import Checkpoint, Counts, FileCounts
 from fastroute.batch.runs.manifest import check_unchanged
 from fastroute.batch.summary import MAX_NAMED_ROWS
+from fastroute.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -172,7 +174,11 @@ class FileWriting(Writing):
         self._described = described
         self._every = every
         self._rejects = FileSink(workspace.rejects, workspace.places.rejects, length=reached.rejected)
-        self.first_skipped = list(read_rejects(workspace.rejects, MAX_NAMED_ROWS))
+        try:
+            self.first_skipped = list(read_rejects(workspace.rejects, MAX_NAMED_ROWS))
+        except BaseException:
+            self._rejects.close()
+            raise
         self._sink: FileSink | None = None
         self._mark = Mark()
         self._last_checkpoint = 0
@@ -225,8 +231,9 @@ class FileWriting(Writing):
         written = None
         if self._writer is None or self._sink is None:  # it could not be opened
             self._rows_before, self._skipped_before = self.counts.rows, self.counts.skipped
-            with suppress(FileNotFoundError):
-                self._workspace.output(self._files[file].name).unlink()
+            name = self._files[file].name
+            with reported(self._workspace.shown(name)):
+                self._workspace.output(name).unlink(missing_ok=True)
         else:
             self._writer.complete()
             written = self._sink.commit()
@@ -256,10 +263,23 @@ class FileWriting(Writing):
 
 
 def read_rejects(path: Path, at_most: int) -> Iterator[BadRow]:
-    """Read the first rows that a file of rejects names."""
+    """Read the first rows that a file of rejects names.
+
+    Raises
+    ------
+    DataError
+        A line names none.
+    """
     with suppress(FileNotFoundError), path.open("rb") as file:
-        for line in islice(file, at_most):
-            yield BadRow(**json.loads(line))
+        for number, line in enumerate(islice(file, at_most), start=1):
+            yield _named_in(line, f"{path}: line {number}")
+
+
+def _named_in(line: bytes, place: str) -> BadRow:
+    try:
+        return BadRow(**json.loads(line))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{place} names no row that was left out") from error
 
 
 def _line_of(bad: BadRow) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     except InvalidArgumentError:
         raise
     except BaseException:
-        partial = Path(f"{args.output}.partial")
+        partial = Path(f"{os.path.realpath(args.output)}.partial")  # without a slash at its end
         if partial.is_dir() and not args.quiet:
             print(f"fastroute: what was done is kept in {partial}; --resume goes on with it", file=sys.stderr)
         raise

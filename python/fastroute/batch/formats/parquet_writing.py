@@ -281,6 +281,9 @@ class CopyingWriter(_Writing):
 
     def _encode_group(self, number: int) -> None:
         """Write the good rows of a row group, all columns of which are read for it."""
+        if self._footer.schema[1:] != footer_of(self._file.schema_arrow).schema[1:]:
+            # A run that was to leave out no rows copies what Arrow would not write the same.
+            raise DataError("rows can't be left out of a file that was begun without; --overwrite begins anew")
         schema = _extended_schema(self._file.schema_arrow, self._added)
         good = np.concatenate(
             [rows.good if rows.good is not None else np.ones(rows.rows, np.bool_) for rows, _ in self._held]

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fastroute.batch.rows import Mark
+from fastroute.artifact.atomic import reported
+from fastroute.artifact.folder import write_all
+from fastroute.batch.rows import START, Mark
+from fastroute.batch.runs.manifest import is_count, is_counts
 from fastroute.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["Checkpoint", "Counts", "FileCounts", "Journal", "Reached"]
 
@@ -95,7 +99,9 @@ class Reached:
     complete: bool = False
 
     def add(self, point: Checkpoint) -> None:
-        """Go on to the next checkpoint."""
+        """Go on to the next checkpoint; ValueError if it is none."""
+        if point.file != self.file:
+            raise ValueError(f"expected input {self.file}, found {point.file}")
         self.begun = True
         self.counts = point.counts
         self.rejected = point.rejected
@@ -118,19 +124,27 @@ class Journal:
         Open for reading and writing, at the end once `replay` was called; closed by the caller.
     name : str
         What messages call it.
+    shown : Path
+        The output whose journal it is, as messages call it.
     """
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: int, name: str, shown: Path) -> None:
         self._descriptor = descriptor
         self._name = name
+        self._shown = shown
 
-    def replay(self) -> Reached:
+    def replay(self, files: int) -> Reached:
         """Read the checkpoints; a last line that was not completed is cut off.
+
+        Parameters
+        ----------
+        files : int
+            How many inputs the run has.
 
         Raises
         ------
         DataError
-            A line before the last is damaged.
+            A line before the last is damaged, or does not follow from the lines before it.
         """
         reached = Reached()
         end = 0
@@ -142,16 +156,18 @@ class Journal:
                     break
                 raise DataError(f"{self._name}: line {number} is damaged; --overwrite begins anew")
             end += len(line)
-            if values == {"complete": True}:
-                reached.complete = True
-            else:
-                reached.add(_checkpoint(values))
+            try:
+                _follow(reached, values, files)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"{self._name}: line {number} is not what fastroute writes ({error}); --overwrite begins anew"
+                ) from error
         os.ftruncate(self._descriptor, end)
         os.lseek(self._descriptor, end, os.SEEK_SET)
         return reached
 
     def add(self, point: Checkpoint) -> None:
-        """Add a checkpoint; on disk when this returns."""
+        """Add a checkpoint; on disk when this returns. ArtifactError where the operating system refuses."""
         self._append(asdict(point))
 
     def complete(self) -> None:
@@ -159,11 +175,10 @@ class Journal:
         self._append({"complete": True})
 
     def _append(self, values: dict[str, Any]) -> None:
-        from fastroute.artifact.folder import write_all
-
         text = json.dumps(values, separators=(",", ":"))
-        write_all(self._descriptor, f"{zlib.crc32(text.encode()):08x} {text}\n".encode())
-        os.fsync(self._descriptor)
+        with reported(self._shown):
+            write_all(self._descriptor, f"{zlib.crc32(text.encode()):08x} {text}\n".encode())
+            os.fsync(self._descriptor)
 
     def _lines(self) -> Iterator[bytes]:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -175,14 +190,39 @@ def _checked(line: bytes) -> dict[str, Any] | None:
     digest, _, text = line.partition(b" ")
     if not line.endswith(b"\n") or digest != b"%08x" % zlib.crc32(text[:-1]):
         return None
-    values: dict[str, Any] = json.loads(text)
-    return values
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _follow(reached: Reached, values: dict[str, Any], files: int) -> None:
+    """Go on to what a line says; one of these errors where nothing of the kind can follow."""
+    if reached.complete:
+        raise ValueError("a line after the last")
+    if values == {"complete": True}:
+        reached.complete = True
+    else:
+        reached.add(_checkpoint(values))
+    # A run over a pipe has no checkpoints.
+    if reached.file > files or (reached.complete and reached.begun and reached.file < files):
+        raise ValueError("another number of inputs")
 
 
 def _checkpoint(values: dict[str, Any]) -> Checkpoint:
-    parts = {
-        "mark": Mark(**values["mark"]),
-        "counts": Counts(**values["counts"]),
-        "file_counts": FileCounts(**values["file_counts"]),
-    }
+    """Return what a line says; one of these errors where it says something else."""
+    counts, mark, of_file = values["counts"], values["mark"], values["file_counts"]
+    numbers = [values["file"], values["written"], values["rejected"], *mark.values(), of_file["rows"]]
+    numbers += [of_file["skipped"], of_file["bytes"] or 0, counts["rows"], counts["skipped"], counts["lost"]]
+    sound = (
+        len(mark) == len(astuple(START))
+        and all(map(is_count, numbers))
+        and all(is_counts(counts[key]) for key in ("strong_rows", "fallbacks"))
+        and isinstance(values["ends_file"], bool)
+        and all(isinstance(text, str) for text in values["carried"])
+    )
+    if not sound:
+        raise ValueError("a number or text is missing")
+    parts = {"mark": Mark(**mark), "counts": Counts(**counts), "file_counts": FileCounts(**of_file)}
     return Checkpoint(**(values | parts))

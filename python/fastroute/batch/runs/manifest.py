@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastroute.errors import DataError, InvalidArgumentError
+from fastroute.artifact.folder import write_all
+from fastroute.batch.outputs import sync_folder
+from fastroute.errors import ArtifactError, DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,11 +20,23 @@ if TYPE_CHECKING:
     from fastroute.batch.inputs import Input
     from fastroute.batch.scoring import Scorer
 
-__all__ = ["FORMAT", "MAX_BYTES", "check_same", "check_unchanged", "describe", "identified"]
+__all__ = [
+    "FORMAT",
+    "MAX_BYTES",
+    "can_be_read_again",
+    "check_same",
+    "check_shape",
+    "check_unchanged",
+    "describe",
+    "identified",
+    "read_manifest",
+    "write_manifest",
+]
 
 FORMAT = "fastroute.scored/1"
 MAX_BYTES = 16 << 20  # that are read; of some 10,000 files
 _EDGE_BYTES = 64 << 10
+_ROUTER_TEXTS = ("label", "kind", "artifact", "strong", "weak")
 
 
 def describe(
@@ -73,6 +89,7 @@ def check_same(begun: Mapping[str, Any], now: Mapping[str, Any], place: str) -> 
     for key in ("format", "fastroute"):
         if begun.get(key) != now[key]:
             raise InvalidArgumentError(f"{place}: begun with {key} {begun.get(key)}, this is {now[key]}")
+    check_shape(begun, place)
     for name in sorted({*begun["options"], *now["options"]}):
         before, after = begun["options"].get(name), now["options"].get(name)
         if before != after:
@@ -83,8 +100,92 @@ def check_same(begun: Mapping[str, Any], now: Mapping[str, Any], place: str) -> 
     _check_routers(begun["routers"], now["routers"], place)
 
 
+def check_shape(values: Mapping[str, Any], place: str, *, complete: bool = False) -> None:
+    """Raise DataError if JSON is not a manifest, of a run that is complete where asked for."""
+    inputs, routers = _mappings(values.get("inputs")), _mappings(values.get("routers"))
+    sound = (
+        isinstance(values.get("id"), str)
+        and isinstance(values.get("options"), dict)
+        and all(isinstance(file.get(key), str) for file in inputs or () for key in ("path", "name"))
+        and all(isinstance(router.get(key), str) for router in routers or () for key in _ROUTER_TEXTS)
+        and inputs is not None
+        and routers is not None
+    )
+    if sound and complete:
+        outputs = _mappings(values.get("outputs"))
+        sound = (
+            all(is_count(values.get(key)) for key in ("rows", "skipped", "lost"))
+            and all(is_counts(values.get(key), len(routers or ())) for key in ("strong_rows", "fallbacks"))
+            and [file.get("name") for file in outputs or ()] == [file["name"] for file in inputs or ()]
+            and all(file.get("bytes") is None or is_count(file.get("bytes")) for file in outputs or ())
+        )
+    if not sound:
+        raise DataError(f"{place}: the manifest is damaged; --overwrite begins anew")
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is an integer of 0 or more."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_counts(value: object, length: int | None = None) -> bool:
+    """Whether a value is a list of counts, of that length."""
+    return isinstance(value, list) and all(map(is_count, value)) and length in (None, len(value))
+
+
+def write_manifest(path: Path, values: Mapping[str, Any], *, new: Path) -> None:
+    """Write a manifest that appears under its name complete and on disk; a run that is killed leaves but `new`.
+
+    Raises
+    ------
+    OSError
+        The operating system refused.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(new, flags, 0o666)
+    try:
+        # Names of files need not be Unicode.
+        write_all(descriptor, json.dumps(values, indent=2, ensure_ascii=True).encode() + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    new.replace(path)
+    sync_folder(path.parent)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises
+    ------
+    ArtifactError
+        It can't be read.
+    DataError
+        It is damaged.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"{path}: can't be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON: {error}; --overwrite begins anew") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected a JSON object, found {type(values).__name__}; --overwrite begins anew")
+    return values
+
+
+def can_be_read_again(path: str) -> bool:
+    """Whether a path is, or could be, a regular file, and not a pipe."""
+    try:
+        return stat.S_ISREG(Path(path).stat().st_mode)
+    except OSError:
+        return True
+
+
 def check_unchanged(path: str, described: Mapping[str, Any]) -> None:
     """Raise DataError if a file is not what it was when the run began."""
+    if described["bytes"] is None:  # it could not be read
+        return
     try:
         status = Path(path).stat()
     except OSError as error:
@@ -126,14 +227,20 @@ def _check_routers(begun: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str
                 f"{before['artifact'][:16]} then, {after['artifact'][:16]} now; --overwrite begins anew"
             )
         for key in ("kind", "strong", "weak", "threshold"):
-            if before[key] != after[key]:
+            if before.get(key) != after[key]:
                 raise InvalidArgumentError(
-                    f"router {label}: {place} was begun with {key} {before[key]}, found {after[key]}"
+                    f"router {label}: {place} was begun with {key} {before.get(key)}, found {after[key]}"
                 )
+
+
+def _mappings(value: object) -> list[dict[str, Any]] | None:
+    return value if isinstance(value, list) and all(isinstance(item, dict) for item in value) else None
 
 
 def _state_of(path: str) -> dict[str, Any]:
     """Return size, time and the hash of both ends of a file: a Parquet file's footer, and what is appended to a log."""
+    if not can_be_read_again(path):  # what is read of a pipe is gone
+        return {"bytes": None, "modified_ns": None, "edges_sha256": None}
     try:
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
