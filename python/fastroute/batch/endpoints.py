@@ -15,7 +15,7 @@ from fastroute.batch.compression import compression_of, decompressed
 from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 STANDARD = "-"
 _COPY_CHUNK = 1 << 20
@@ -76,6 +76,32 @@ def check_endpoints(source: str, target: str, *, overwrite: bool) -> None:
         raise InvalidArgumentError(f"{target}: the output exists; pass --overwrite to replace it")
 
 
+def check_rejects(path: str, taken: Sequence[str]) -> None:
+    """Refuse a file of rejects that can't be written, or that is an input or output.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is "-", a folder or device, one of `taken`, or its folder is not there.
+    """
+    if path == STANDARD:
+        raise InvalidArgumentError("rejects: expected a file, found '-'")
+    found = _status(path, None)
+    if found is None and not Path(os.path.realpath(path)).parent.is_dir():
+        raise InvalidArgumentError(f"{path}: there is no folder {str(Path(path).parent)!r} to write the rejects to")
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        raise InvalidArgumentError(f"{path}: expected a file for the rejects, found {_kind_of(found)}")
+    if any(os.path.realpath(path) == os.path.realpath(other) for other in taken if other != STANDARD):
+        raise InvalidArgumentError(f"{path}: the rejects need a file of their own; this is an input or the output")
+
+
+def refuse_irregular(path: str) -> None:
+    """Raise DataError if a path is no regular file: opening a pipe could wait for ever."""
+    found = _status(path, None)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path}: expected a file, found {_kind_of(found)}")
+
+
 @contextmanager
 def open_source(path: str, *, seekable: bool) -> Iterator[Source]:
     """Open a path, or standard input for "-"; what is compressed, as its name tells, is decompressed.
@@ -95,10 +121,12 @@ def open_source(path: str, *, seekable: bool) -> Iterator[Source]:
     with _opened(path) as file:
         stored = _size(file)
         if compression is None:
-            yield Source(path, file, stored, stored, file.tell)
+            with _seekable(file, path, wanted=seekable) as stream:
+                yield Source(path, stream, _size(stream), stored, stream.tell if stream.seekable() else lambda: None)
             return
+        consumed = file.tell if file.seekable() else lambda: None
         with decompressed(file, compression, path) as content, _seekable(content, path, wanted=seekable) as stream:
-            yield Source(path, stream, _size(stream) if stream is not content else None, stored, file.tell)
+            yield Source(path, stream, _size(stream) if stream is not content else None, stored, consumed)
 
 
 @contextmanager
@@ -150,6 +178,11 @@ def _status(path: str, standard: object) -> os.stat_result | None:
         return Path(path).stat()
     except (OSError, ValueError):
         return None
+
+
+def _kind_of(status: os.stat_result) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(status.st_mode), "a device")
 
 
 def _size(stream: BinaryIO) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastroute.batch.compression import compression_of
-from fastroute.batch.endpoints import STANDARD, check_endpoints, open_target
+from fastroute.batch.endpoints import STANDARD, check_endpoints, check_rejects, open_target
 from fastroute.batch.inputs import find_inputs
 from fastroute.batch.outputs import StreamSink
 from fastroute.batch.overlapping import ReadAhead, WriteBehind
@@ -140,7 +140,7 @@ def score_log(
         raise InvalidArgumentError(f"checkpoint: found {checkpoint}, allowed: 1 byte or more")
     sources = [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(path) for path in source]
     panel = _Panel.of(router, score_column, model_column, threshold)
-    inputs = find_inputs(sources, format)
+    inputs = find_inputs(sources, format, os.fspath(target))
     reading = Reading(
         inputs=inputs.files,
         column=PromptColumn(column or ("prompt" if turn is None else "messages"), turn),
@@ -148,12 +148,15 @@ def score_log(
         format=format,
         target=os.fspath(target),
         skips=on_error == "skip",
+        many=inputs.many,
     )
     run = _Run(panel, reading, inputs, on_error, memory, checkpoint, progress, started)
     if not inputs.many:
         # What exists may be the end of the run that is to be gone on with.
         check_endpoints(inputs.files[0].path, reading.target, overwrite=overwrite or resume)
     check_formats(reading)
+    if rejects is not None:
+        check_rejects(os.fspath(rejects), [reading.target, *(file.path for file in inputs.files)])
     if not inputs.many and not _is_file(reading.target):
         if resume:
             raise InvalidArgumentError(f"{reading.target}: a run can only be gone on with where its output is a file")
@@ -228,9 +231,9 @@ class _Run:
     def kept(self, places: Places, *, resume: bool, overwrite: bool) -> ScoreSummary:
         """Score into files that can be gone on with."""
         thresholds = [policy.value for policy in self.panel.policies]
-        described = self.inputs.files if self.inputs.files[0].path != STANDARD else []
+        described = [] if self.inputs.stream else self.inputs.files
         if resume and not described:
-            raise InvalidArgumentError("'-': a run over standard input can't be gone on with")
+            raise InvalidArgumentError(f"{self.inputs.files[0].path!r}: a run over a stream can't be gone on with")
         manifest = describe(described, self.panel.routers, thresholds, self._options())
         if resume and (found := finished_run(places, manifest)) is not None:
             return self._found(found, places)
@@ -270,7 +273,7 @@ class _Run:
         meter = Meter(self.progress, self.inputs, writing.counts.rows + writing.counts.skipped)
         waiting = min(_MAX_WAITING, self.memory // 4)
         try:
-            if self.inputs.files[0].path == STANDARD or isinstance(writing, StreamWriting):
+            if self.inputs.stream or isinstance(writing, StreamWriting):
                 for event, _ in events:
                     writing.handle(self._scored(event, meter))
                 return

@@ -232,7 +232,7 @@ class FileWriting(Writing):
             written = self._sink.commit()
             self._sink.close()
         self._writer = self._sink = None
-        if self._described:
+        if self._described and written is not None:
             check_unchanged(self._files[file].path, self._described[file])
         self._record(file, written, [], ends_file=True)
 

@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastroute.batch.endpoints import refuse_irregular
 from fastroute.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -134,11 +135,13 @@ def _check_routers(begun: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str
 def _state_of(path: str) -> dict[str, Any]:
     """Return size, time and the hash of both ends of a file: a Parquet file's footer, and what is appended to a log."""
     try:
+        refuse_irregular(path)
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
             digest = hashlib.sha256(file.read(_EDGE_BYTES))
             file.seek(max(0, status.st_size - _EDGE_BYTES))
             digest.update(file.read(_EDGE_BYTES))
-    except OSError as error:
-        return {"bytes": None, "modified_ns": None, "edges_sha256": None, "unreadable": error.strerror or str(error)}
+    except (OSError, DataError) as error:
+        reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{path}: ")
+        return {"bytes": None, "modified_ns": None, "edges_sha256": None, "unreadable": reason}
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "edges_sha256": digest.hexdigest()}

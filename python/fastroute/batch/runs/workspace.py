@@ -254,15 +254,16 @@ def _emptied(partial: Path) -> None:
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     with atomic_file(path) as file:
-        file.write(json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n")
+        file.write(json.dumps(values, indent=2).encode() + b"\n")  # in ASCII, as paths need not be UTF-8
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    from fastroute.artifact.strict_json import parse_object
-
     try:
-        return parse_object(path.read_bytes(), source=str(path))
+        values = json.loads(path.read_bytes())
     except OSError as error:
         raise ArtifactError(f"{path}: can't be read: {error.strerror or error}") from error
-    except ArtifactError as error:
-        raise DataError(f"{error}; --overwrite begins anew") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON: {error}; --overwrite begins anew") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected a JSON object; --overwrite begins anew")
+    return values
