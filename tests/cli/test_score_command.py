@@ -145,7 +145,7 @@ class TestBadRows:
         (["-o", "-", "--thres", "0.5"], "unrecognized arguments: --thres 0.5"),
         (["-o", "-", "--router", "nope"], "fastroute: error: router: 'nope' is unknown"),
         (["-o", "-", "--weak", "smal"], "fastroute: error: weak: 'smal' is unknown; the nearest is 'small'"),
-        (["-o", "-", "--score-column", "model"], "score_column and model_column are both 'model'"),
+        (["-o", "-", "--score-column", "model"], "two of the new columns would be named 'model'"),
         (["-o", "-", "--score-column", "prompt"], "there is a column 'prompt' already"),
         (["-o", "out.csv"], "out.csv: the output keeps the input's format, which is jsonl"),
     ],

@@ -15,7 +15,7 @@ from fastroute.batch.compression import compression_of, decompressed
 from fastroute.errors import DataError, FastrouteError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 STANDARD = "-"
 _COPY_CHUNK = 1 << 20
@@ -74,25 +74,6 @@ def check_endpoints(source: str, target: str, *, overwrite: bool) -> None:
         raise InvalidArgumentError(f"{target}: the output is the input; write to another file")
     if target != STANDARD and not overwrite:
         raise InvalidArgumentError(f"{target}: the output exists; pass --overwrite to replace it")
-
-
-def check_rejects(path: str, taken: Sequence[str]) -> None:
-    """Refuse a file of rejects that can't be written, or that is an input or output.
-
-    Raises
-    ------
-    InvalidArgumentError
-        It is "-", a folder or device, one of `taken`, or its folder is not there.
-    """
-    if path == STANDARD:
-        raise InvalidArgumentError("rejects: expected a file, found '-'")
-    found = _status(path, None)
-    if found is None and not Path(os.path.realpath(path)).parent.is_dir():
-        raise InvalidArgumentError(f"{path}: there is no folder {str(Path(path).parent)!r} to write the rejects to")
-    if found is not None and not stat.S_ISREG(found.st_mode):
-        raise InvalidArgumentError(f"{path}: expected a file for the rejects, found {_kind_of(found)}")
-    if any(os.path.realpath(path) == os.path.realpath(other) for other in taken if other != STANDARD):
-        raise InvalidArgumentError(f"{path}: the rejects need a file of their own; this is an input or the output")
 
 
 def refuse_irregular(path: str) -> None:

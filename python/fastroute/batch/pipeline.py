@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastroute.batch.compression import compression_of
-from fastroute.batch.endpoints import STANDARD, check_endpoints, check_rejects, open_target
+from fastroute.batch.endpoints import STANDARD, check_endpoints, open_target
 from fastroute.batch.inputs import find_inputs
 from fastroute.batch.outputs import StreamSink
 from fastroute.batch.overlapping import ReadAhead, WriteBehind
 from fastroute.batch.progress import Meter
 from fastroute.batch.prompts import PromptColumn
 from fastroute.batch.reading import Begins, Lost, Reading, Rows, check_formats
+from fastroute.batch.rejects import check_rejects, rejects_file
 from fastroute.batch.rows import AddedColumns
 from fastroute.batch.runs.journal import Counts, Reached
 from fastroute.batch.runs.manifest import describe
@@ -156,7 +157,9 @@ def score_log(
         check_endpoints(inputs.files[0].path, reading.target, overwrite=overwrite or resume)
     check_formats(reading)
     if rejects is not None:
-        check_rejects(os.fspath(rejects), [reading.target, *(file.path for file in inputs.files)])
+        own = [f"{os.path.realpath(reading.target)}{suffix}" for suffix in ("", ".partial", ".manifest.json")]
+        taken = [*own, *(file.path for file in inputs.files)] if reading.target != STANDARD else [inputs.files[0].path]
+        check_rejects(os.fspath(rejects), taken, overwrite=overwrite or resume)
     if not inputs.many and not _is_file(reading.target):
         if resume:
             raise InvalidArgumentError(f"{reading.target}: a run can only be gone on with where its output is a file")
@@ -215,18 +218,17 @@ class _Run:
     def streamed(self, rejects: str | None) -> ScoreSummary:
         """Score into a stream, which has what was written when the run ends early."""
         with ExitStack() as stack:
-            named = None if rejects is None else stack.enter_context(open_target(rejects))
+            named = None if rejects is None else stack.enter_context(rejects_file(rejects))
             stream = stack.enter_context(open_target(self.reading.target))
             sink = StreamSink(stream, compression_of(self.reading.target))
             routers = len(self.panel.routers)
             counts = Counts(strong_rows=[0] * routers, fallbacks=[0] * routers)
-            named_sink = None if named is None else StreamSink(named)
-            writing = StreamWriting(sink, named_sink, counts, self.panel.fallbacks)
+            writing = StreamWriting(sink, named, counts, self.panel.fallbacks)
             try:
                 self._through(writing, Reached())
             finally:
                 writing.close()
-        return self._summary(writing, rejects)
+        return self._summary(writing, rejects if named is not None and named.tell() else None)
 
     def kept(self, places: Places, *, resume: bool, overwrite: bool) -> ScoreSummary:
         """Score into files that can be gone on with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     except InvalidArgumentError:
         raise
     except BaseException:
-        partial = Path(f"{args.output}.partial")
+        partial = Path(f"{os.path.realpath(args.output)}.partial")
         if partial.is_dir() and not args.quiet:
             print(f"fastroute: what was done is kept in {partial}; --resume goes on with it", file=sys.stderr)
         raise
@@ -202,6 +203,8 @@ def _load_routers(args: argparse.Namespace) -> dict[str, Router]:
         label, _, name = text.partition("=")
         if not name or Path(text).exists():  # a path may hold the sign
             label, name = Path(text).name or text, text
+        if not label:
+            raise InvalidArgumentError(f"--router: found {text!r}, expected a label before the sign: LABEL={name}")
         if label in routers:
             raise InvalidArgumentError(f"--router: two are called {label!r}; name them: --router LABEL={name}")
         routers[label] = fastroute.load(name, **given)

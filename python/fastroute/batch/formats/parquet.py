@@ -121,7 +121,9 @@ class ParquetReader:
         self._check_columns()
         self._footer = None if whole_rows else self._copyable_footer(drops_rows=drops_rows)
         # A writer may be at work when the stream is closed already.
-        self._bytes = InputBytes(stream.fileno()) if self._footer is not None else None
+        self._bytes = None if self._footer is None else InputBytes.of(stream)
+        if self._bytes is None:
+            self._footer = None
 
     @property
     def total(self) -> int:

@@ -42,6 +42,14 @@ class InputBytes(io.RawIOBase):
         self._size = os.fstat(descriptor).st_size
         self._place = 0
 
+    @classmethod
+    def of(cls, stream: BinaryIO) -> InputBytes | None:
+        """Return the bytes of a stream, None where it is no file of the system's."""
+        try:
+            return cls(stream.fileno())
+        except (OSError, ValueError):
+            return None
+
     def at(self, start: int, size: int) -> bytes:
         """Return up to `size` bytes from `start`."""
         return os.pread(self._descriptor, size, start)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastroute.artifact import atomic_file
 from fastroute.artifact.atomic import opened_parent, replace_folder, reported
+from fastroute.batch.rejects import publish_rejects
 from fastroute.batch.runs.journal import Journal, Reached
 from fastroute.batch.runs.manifest import FORMAT, check_same
 from fastroute.errors import ArtifactError, DataError, InvalidArgumentError
@@ -160,7 +161,9 @@ class Workspace:
                 self.journal.complete()
                 self.reached.complete = True
             if self.rejects.exists() and self.rejects.stat().st_size:
-                self.rejects.replace(places.rejects)
+                publish_rejects(self.rejects, places.rejects)
+            elif not self.reached.rejected:
+                places.rejects.unlink(missing_ok=True)  # of the run whose output is replaced
             if places.many:
                 self._publish_folder(manifest)
             elif (places.partial / _OUTPUT).exists():
