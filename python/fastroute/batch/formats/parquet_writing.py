@@ -12,6 +12,7 @@ import numpy as np
 from fastroute.batch.arrow import kept_rows, models_of
 from fastroute.batch.formats.parquet_footers import MAGIC, Footer, assembled
 from fastroute.batch.formats.parquet_groups import RowGroup
+from fastroute.batch.formats.parquet_steps import decoding_rows
 from fastroute.batch.scoring import Choices, Scored
 from fastroute.errors import DataError
 
@@ -298,7 +299,8 @@ class CopyingWriter(_Writing):
         try:
             row = at = 0
             group = _PendingGroup(segment)
-            for rows in self._file.iter_batches(1024, row_groups=[number]):
+            step = decoding_rows(self._file.metadata.row_group(number), None, self._source.at)
+            for rows in self._file.iter_batches(step, row_groups=[number]):
                 kept = good[row : row + rows.num_rows]
                 row += rows.num_rows
                 count = int(np.count_nonzero(kept))
