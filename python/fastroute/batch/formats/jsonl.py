@@ -20,7 +20,6 @@ from fastroute.batch.rows import (
     name_columns,
     score_text,
 )
-
 from fastroute.errors import DataError
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ def decoding_rows(group: Any, columns: Sequence[str] | None, read: Callable[[int
             else:
                 largest = max(largest, page.mean * per_row)
     beside = max(_MIN_ROWS_BESIDE, _MAX_BYTES // max(1, largest))
-    return max(1, min(_MAX_ROWS, beside, MAX_BATCH_BYTES // max(1, mean), MAX_BATCH_BYTES // max(1, shared)))
+    return int(max(1, min(_MAX_ROWS, beside, MAX_BATCH_BYTES // max(1, mean), MAX_BATCH_BYTES // max(1, shared))))
 
 
 def gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:

@@ -12,6 +12,7 @@ import numpy as np
 from fastroute.batch.arrow import kept_rows, models_of
 from fastroute.batch.formats.parquet_footers import MAGIC, Footer, assembled
 from fastroute.batch.formats.parquet_groups import RowGroup
+from fastroute.batch.formats.parquet_segments import Codecs, Segment
 from fastroute.batch.formats.parquet_steps import decoding_rows
 from fastroute.batch.scoring import Choices, Scored
 from fastroute.errors import DataError
@@ -31,8 +32,6 @@ __all__ = ["CopyingWriter", "DecodingWriter", "ParquetCopier", "codecs_of", "foo
 MAX_GROUP_BYTES = 64 << 20
 _COPY_BYTES = 1 << 20
 _ARROW_SCHEMA = b"ARROW:schema"
-
-Codecs = str | dict[str, str]
 
 
 class InputBytes(io.RawIOBase):
@@ -95,89 +94,6 @@ class _Writing:
         new = self._groups[self._told :]
         self._told = len(self._groups)
         return [base64.b64encode(group.encoded()).decode() for group in new]
-
-
-class _Segment:
-    """Row groups that Arrow's writer puts at the end of a sink, as if they were a file of their own."""
-
-    def __init__(self, sink: Sink, schema: pa.Schema, codecs: Codecs, plain: Sequence[str] = ()) -> None:
-        from pyarrow import parquet
-
-        self._sink = _SegmentSink(sink)
-        encodings: Any = [name for name in schema.names if name not in plain] if plain else True
-        self._writer = parquet.ParquetWriter(self._sink, schema, compression=codecs, use_dictionary=encodings)
-
-    def write(self, table: pa.Table) -> None:
-        """Write a row group."""
-        self._writer.write_table(table, row_group_size=table.num_rows)
-
-    def complete(self) -> list[RowGroup]:
-        """Return where the row groups are in the sink; their footer is not written."""
-        self._sink.hold()
-        self._writer.close()
-        # Arrow's writer counts its own bytes only.
-        return [
-            group.relocated([start + self._sink.begin for start, _ in group.chunks])
-            for group in self._sink.footer().groups
-        ]
-
-    def abandon(self) -> None:
-        """Let Arrow's writer go; it would complete the file even when it is deleted."""
-        self._sink.cut()
-        self._writer.close()
-
-
-class _SegmentSink:
-    """What Arrow's writer needs of a file, which begins where the sink ends: without a head, and without a footer."""
-
-    closed = False
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink: Sink | None = sink
-        self.begin = sink.tell() - len(MAGIC)
-        self._place = 0
-        self._head = len(MAGIC)
-        self._held: io.BytesIO | None = None
-
-    def write(self, data: Any) -> int:
-        size = len(data)
-        self._place += size
-        if self._head:
-            skipped = min(self._head, size)
-            self._head -= skipped
-            data = memoryview(data)[skipped:]
-        if self._held is not None:
-            self._held.write(data)
-        elif self._sink is not None and len(data):
-            self._sink.write(data)
-        return size
-
-    def tell(self) -> int:
-        return self._place
-
-    def flush(self) -> None:
-        """Leave flushing to the sink's owner."""
-
-    def hold(self) -> None:
-        """Keep what is written from now on."""
-        self._held = io.BytesIO()
-
-    def footer(self) -> Footer:
-        assert self._held is not None
-        held = self._held.getvalue()
-        end = len(held) - 8
-        start = end - int.from_bytes(held[end : end + 4], "little")
-        if start > 0 and self._sink is not None:
-            self._sink.write(held[:start])
-        return Footer.parsed(held[start:end], "output")
-
-    def cut(self) -> None:
-        """Let nothing through from now on."""
-        self._sink = None
-        self._held = None
-
-    def close(self) -> None:
-        """Leave the sink open: it is the caller's."""
 
 
 class CopyingWriter(_Writing):
@@ -258,7 +174,7 @@ class CopyingWriter(_Writing):
         else:
             group = self._footer.groups[number]
             moved = group.relocated(self._copied(group))
-            segment = _Segment(self._sink, self._new, self._codec, plain=[score for score, _ in self._added.pairs])
+            segment = Segment(self._sink, self._new, self._codec, plain=[score for score, _ in self._added.pairs])
             try:
                 segment.write(_table(self._new, [scored for _, scored in self._held]))
             except BaseException:
@@ -295,7 +211,7 @@ class CopyingWriter(_Writing):
             [rows.good if rows.good is not None else np.ones(rows.rows, np.bool_) for rows, _ in self._held]
         )
         scored = [_joined_scores(column) for column in zip(*(scored for _, scored in self._held), strict=True)]
-        segment = _Segment(self._sink, schema, self._all_codecs)
+        segment = Segment(self._sink, schema, self._all_codecs)
         try:
             row = at = 0
             group = _PendingGroup(segment)
@@ -337,13 +253,13 @@ class DecodingWriter(_Writing):
         super().__init__(sink, carried)
         self._schema = _extended_schema(schema, added)
         self._codecs = _extended_codecs(codecs, added)
-        self._segment: _Segment | None = None
+        self._segment: Segment | None = None
         self._pending: _PendingGroup | None = None
 
     def write(self, batch: Batch[ArrowRows], scored: Sequence[Scored]) -> None:
         """Write the rows of `batch`, at the latest when their row group ends."""
         if self._segment is None or self._pending is None:
-            self._segment = _Segment(self._sink, self._schema, self._codecs)
+            self._segment = Segment(self._sink, self._schema, self._codecs)
             self._pending = _PendingGroup(self._segment)
         rows = batch.payload.table
         if rows.num_rows:
@@ -387,7 +303,7 @@ class ParquetCopier:
         self._sink = _CountingSink(sink)
         self._sink.write(MAGIC)
         self._schema = schema
-        self._segment = _Segment(self._sink, schema, codecs)
+        self._segment = Segment(self._sink, schema, codecs)
         self._pending = _PendingGroup(self._segment)
 
     def write(self, batch: Batch[ArrowRows], keep: NDArray[np.bool_]) -> None:
@@ -411,7 +327,7 @@ class ParquetCopier:
 class _PendingGroup:
     """Rows on their way into a row group of bounded size."""
 
-    def __init__(self, segment: _Segment) -> None:
+    def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self._tables: list[pa.Table] = []
         self._bytes = 0
