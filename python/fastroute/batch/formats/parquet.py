@@ -10,6 +10,7 @@ import numpy as np
 
 from fastroute.batch.arrow import TextColumn, is_dictionary, is_text, kept_rows, reason_of
 from fastroute.batch.formats.parquet_footers import Footer
+from fastroute.batch.formats.parquet_int96 import has_int96, with_all_dates
 from fastroute.batch.formats.parquet_steps import decoding_rows, gathered
 from fastroute.batch.formats.parquet_writing import (
     CopyingWriter,
@@ -109,19 +110,23 @@ class ParquetReader:
         self._name = name
         self._column = column
         self._added = added
+        # A plain buffered read holds one page at a time; pre-buffering would hold whole column chunks.
+        options = {"buffer_size": _READ_BUFFER, "pre_buffer": False}
         try:
-            # A plain buffered read holds one page at a time; pre-buffering would hold whole column chunks.
-            self._file = self._arrow.parquet.ParquetFile(stream, buffer_size=_READ_BUFFER, pre_buffer=False)
+            self._file = self._arrow.parquet.ParquetFile(stream, **options)
         except (self._arrow.ArrowException, OSError) as error:
             raise DataError(f"{name}: not a readable Parquet file: {_first_line(error)}") from error
         self._schema = self._file.schema_arrow
         self._check_columns()
         self._is_dictionary = is_dictionary(self._schema.field(column.name).type)
-        self._footer = None if whole_rows else self._copyable_footer(drops_rows=drops_rows)
+        footer = self._read_footer()
+        self._footer = None if whole_rows or footer is None else self._copyable(footer, drops_rows=drops_rows)
         # A writer may be at work when the stream is closed already.
         self._bytes = None if self._footer is None else InputBytes.of(stream)
         if self._bytes is None:
             self._footer = None
+            self._file = with_all_dates(self._file, stream, **options)
+            self._schema = self._file.schema_arrow
 
     @property
     def total(self) -> int:
@@ -184,20 +189,27 @@ class ParquetReader:
         if self._column.turn is not None and not is_text(found) and not self._arrow.types.is_nested(found):
             raise DataError(f"{self._name}: column {name!r}: expected message lists, found {found}")
 
-    def _copyable_footer(self, *, drops_rows: bool) -> Footer | None:
-        """Return the footer if column chunks can be copied."""
+    def _read_footer(self) -> Footer | None:
         try:
             footer = Footer.read(self._stream, self._name)
         except DataError:  # its limits are not those of Arrow, which has read the file
             return None
+        if footer.encrypted:  # of which Arrow would end the process when it is asked for more
+            raise DataError(f"{self._name}: has encrypted columns; decrypt the file first")
+        return footer
+
+    def _copyable(self, footer: Footer, *, drops_rows: bool) -> Footer | None:
+        """Return the footer if column chunks can be copied."""
         if footer.uncopyable is not None:
             return None
         held = max((group.rows for group in footer.groups), default=0) * 6 * len(self._added.pairs)
         if held > _MAX_HELD_BYTES:
             return None
         # A row group that loses rows is written anew, beside others that are copied: their columns must be the same.
-        if drops_rows and footer.schema[1:] != footer_of(self._schema).schema[1:]:
-            return None
+        if drops_rows:
+            alike = footer_of(self._schema, int96=has_int96(self._file))
+            if footer.schema[1:] != alike.schema[1:]:
+                return None
         return footer
 
     def _decoded(self, group: int, columns: list[str] | None, left_out: int) -> Iterator[pa.RecordBatch]:

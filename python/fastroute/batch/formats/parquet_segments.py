@@ -23,12 +23,20 @@ Codecs = str | dict[str, str]
 class Segment:
     """Row groups that Arrow's writer puts at the end of a sink, as if they were a file of their own."""
 
-    def __init__(self, sink: Sink, schema: pa.Schema, codecs: Codecs, plain: Sequence[str] = ()) -> None:
+    def __init__(
+        self, sink: Sink, schema: pa.Schema, codecs: Codecs, plain: Sequence[str] = (), *, int96: bool = False
+    ) -> None:
         from pyarrow import parquet
 
         self._sink = _SegmentSink(sink)
         encodings: Any = [name for name in schema.names if name not in plain] if plain else True
-        self._writer = parquet.ParquetWriter(self._sink, schema, compression=codecs, use_dictionary=encodings)
+        self._writer = parquet.ParquetWriter(
+            self._sink,
+            schema,
+            compression=codecs,
+            use_dictionary=encodings,
+            use_deprecated_int96_timestamps=int96,
+        )
 
     def write(self, table: pa.Table) -> None:
         """Write a row group."""

@@ -12,6 +12,7 @@ import numpy as np
 from fastroute.batch.arrow import kept_rows, models_of
 from fastroute.batch.formats.parquet_footers import MAGIC, Footer, assembled
 from fastroute.batch.formats.parquet_groups import RowGroup
+from fastroute.batch.formats.parquet_int96 import has_int96, with_all_dates
 from fastroute.batch.formats.parquet_segments import Codecs, Segment
 from fastroute.batch.formats.parquet_steps import decoding_rows
 from fastroute.batch.scoring import Choices, Scored
@@ -31,6 +32,7 @@ __all__ = ["CopyingWriter", "DecodingWriter", "ParquetCopier", "codecs_of", "foo
 # A row group that is encoded anew is written when the input's ends, or at this size: it may be larger than memory.
 MAX_GROUP_BYTES = 64 << 20
 _COPY_BYTES = 1 << 20
+_OPTIONS: dict[str, Any] = {"buffer_size": _COPY_BYTES, "pre_buffer": False}
 _ARROW_SCHEMA = b"ARROW:schema"
 
 
@@ -129,7 +131,9 @@ class CopyingWriter(_Writing):
         from pyarrow import parquet
 
         self._source = source
-        self._file = parquet.ParquetFile(source, buffer_size=_COPY_BYTES, pre_buffer=False)
+        self._file = parquet.ParquetFile(source, **_OPTIONS)
+        self._whole: parquet.ParquetFile | None = None  # for row groups that are encoded anew
+        self._int96 = has_int96(self._file)
         self._footer = footer
         self._added = added
         codecs = codecs_of(self._file.metadata)
@@ -206,17 +210,19 @@ class CopyingWriter(_Writing):
 
     def _encode_group(self, number: int) -> None:
         """Write the good rows of a row group, all columns of which are read for it."""
-        schema = _extended_schema(self._file.schema_arrow, self._added)
+        if self._whole is None:
+            self._whole = with_all_dates(self._file, self._source, **_OPTIONS)
+        schema = _extended_schema(self._whole.schema_arrow, self._added)
         good = np.concatenate(
             [rows.good if rows.good is not None else np.ones(rows.rows, np.bool_) for rows, _ in self._held]
         )
         scored = [_joined_scores(column) for column in zip(*(scored for _, scored in self._held), strict=True)]
-        segment = Segment(self._sink, schema, self._all_codecs)
+        segment = Segment(self._sink, schema, self._all_codecs, int96=self._int96)
         try:
             row = at = 0
             group = _PendingGroup(segment)
             step = decoding_rows(self._file.metadata.row_group(number), None, self._source.at)
-            for rows in self._file.iter_batches(step, row_groups=[number]):
+            for rows in self._whole.iter_batches(step, row_groups=[number]):
                 kept = good[row : row + rows.num_rows]
                 row += rows.num_rows
                 count = int(np.count_nonzero(kept))
@@ -367,12 +373,12 @@ class _CountingSink:
         return self._size
 
 
-def footer_of(schema: pa.Schema) -> Footer:
-    """Return the footer that Arrow writes for a file of this schema without rows."""
+def footer_of(schema: pa.Schema, *, int96: bool = False) -> Footer:
+    """Return the footer that Arrow writes for a file of this schema without rows, timestamps as INT96 if asked for."""
     from pyarrow import parquet
 
     file = io.BytesIO()
-    parquet.ParquetWriter(file, schema).close()
+    parquet.ParquetWriter(file, schema, use_deprecated_int96_timestamps=int96).close()
     return Footer.read(file, "schema")
 
 
