@@ -6,10 +6,11 @@ are read as microseconds.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    import io
+
     from pyarrow import parquet
 
 __all__ = ["has_int96", "with_all_dates"]
