@@ -58,7 +58,11 @@ def add_parser(subparsers: Subparsers) -> None:
         examples=_EXAMPLES,
         exit_codes=_EXIT_CODES,
     )
-    parser.add_argument("scored", metavar="SCORED", help="scored log: .jsonl, .csv, .tsv or .parquet; - for stdin")
+    parser.add_argument(
+        "scored",
+        metavar="SCORED",
+        help="scored log: .jsonl, .csv, .tsv (also .gz, .zst, .bz2, .xz) or .parquet; - for stdin",
+    )
     _add_price_options(parser)
     threshold = parser.add_argument_group("thresholds")
     threshold.add_argument("--budget", type=_dollars, metavar="D", help="dollars that the whole log may cost")

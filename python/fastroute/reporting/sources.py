@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.batch.endpoints import STANDARD, open_source
 from fastroute.batch.formats import FORMATS
+from fastroute.batch.formats import format_of as format_by_name
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.reporting.arrow import ParquetScores
 from fastroute.reporting.text import DelimitedScores, JsonLinesScores
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
     from fastroute.reporting.rows import Columns, ScoredReader
 
 __all__ = ["format_of", "opened_source", "reader_of", "source_name"]
-
-_BY_SUFFIX = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
-_COMPRESSED = {".gz": "gunzip -c", ".zst": "zstd -dc", ".bz2": "bunzip2 -c", ".xz": "xz -dc"}
 
 
 def format_of(path: str, given: str | None) -> str:
@@ -42,15 +33,10 @@ def format_of(path: str, given: str | None) -> str:
         if given not in FORMATS:
             raise InvalidArgumentError(f"format: found {given!r}, allowed: {', '.join(FORMATS)}")
         return given
-    suffix = "" if path == STANDARD else Path(path).suffix.lower()
-    if suffix in _COMPRESSED:
-        raise InvalidArgumentError(
-            f"{path}: compressed files are not read; use: {_COMPRESSED[suffix]} {path}"
-            " | fastroute report - --format ..."
-        )
-    if suffix not in _BY_SUFFIX:
+    implied = format_by_name(path)
+    if implied is None:
         raise InvalidArgumentError(f"{source_name(path)}: the format can't be told; pass --format {'|'.join(FORMATS)}")
-    return _BY_SUFFIX[suffix]
+    return implied
 
 
 def source_name(path: str) -> str:
