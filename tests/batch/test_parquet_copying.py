@@ -8,7 +8,8 @@ import io
 import numpy as np
 import pytest
 
-from fastroute.errors import DataError
+from fastroute.batch import score_log
+from fastroute.errors import DataError, FastrouteError
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -201,3 +202,50 @@ class TestRowsAtATime:
     def test_short_texts_still_come_in_large_batches(self, score_bytes, router):
         texts = [f"{i} {'word ' * 20}" for i in range(50_000)]
         assert np.median(self.sizes(score_bytes, router, texts)) > 4_000
+
+
+class TestDamage:
+    """Beside the prompts, which are read; the others are only where a row group is encoded anew."""
+
+    @pytest.fixture
+    def damaged(self):
+        texts = [None if i in (1_500, 2_500) else f"p{i}" for i in range(4_000)]
+        table = pa.table({"prompt": texts, "other": [f"{i} {'ab' * (i % 40)}" for i in range(4_000)]})
+        content = bytearray(packed(table, row_group_size=1_000, use_dictionary=False))
+        start = opened(bytes(content)).metadata.row_group(2).column(1).data_page_offset
+        content[start + 500 : start + 2_500] = b"\xff" * 2_000
+        return bytes(content)
+
+    def test_the_rest_of_the_file_is_lost(self, score_bytes, damaged):
+        out, summary = score_bytes(damaged, ".parquet", on_error="skip")
+        assert opened(out).read()["prompt"].to_pylist() == [f"p{i}" for i in range(2_000) if i != 1_500]
+        assert (summary.rows, summary.skipped, summary.lost) == (1_999, 2, 1)
+        assert [bad.row for bad in summary.first_skipped] == [1_501, 2_501, 2_001]
+        assert summary.first_skipped[-1].reason.startswith("damaged in row group 3: ")
+        scored = opened(out).read()
+        assert summary.routers[0].strong_rows == scored["model"].to_pylist().count("large")
+
+    def test_other_files_are_not(self, tmp_path, router, damaged):
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "a.parquet").write_bytes(damaged)
+        (tmp_path / "in" / "b.parquet").write_bytes(packed(pa.table({"prompt": ["hi"]})))
+        summary = score_log(tmp_path / "in", tmp_path / "out", router, on_error="skip")
+        assert (summary.rows, summary.lost) == (2_000, 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_bytes_end_in_a_typed_error_or_a_readable_file(score_bytes, seed):
+    pytest.importorskip("pyarrow", minversion="20", reason="older ones may end the process on such files")
+    random = np.random.default_rng(seed)
+    table = nested_table([None if i % 97 == 3 else f"p{i % 50}" for i in range(400)])
+    contents = [packed(table, row_group_size=100), packed(table, row_group_size=200, data_page_version="2.0")]
+    for content in contents * 15:
+        data = np.frombuffer(content, np.uint8).copy()
+        begin = random.choice([0, len(data) - 2_000])
+        at = random.integers(begin, len(data), random.integers(1, 4))
+        data[at] = random.integers(0, 256, len(at))
+        try:
+            out, _ = score_bytes(data.tobytes(), ".parquet", on_error="skip", overwrite=True)
+        except FastrouteError:
+            continue
+        assert opened(out).schema_arrow.names[-2:] == ["score", "model"]

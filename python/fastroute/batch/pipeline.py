@@ -223,7 +223,7 @@ class _Run:
             sink = StreamSink(stream, compression_of(self.reading.target))
             routers = len(self.panel.routers)
             counts = Counts(strong_rows=[0] * routers, fallbacks=[0] * routers)
-            writing = StreamWriting(sink, named, counts, self.panel.fallbacks)
+            writing = StreamWriting(sink, named, counts, self.panel.fallbacks, skips=self.reading.skips)
             try:
                 self._through(writing, Reached())
             finally:
@@ -257,7 +257,14 @@ class _Run:
     def _into(self, workspace: Workspace, described: Sequence[Mapping[str, Any]]) -> ScoreSummary:
         reached = workspace.reached
         before = reached.counts.rows + reached.counts.skipped
-        writing = FileWriting(workspace, self.inputs.files, described, self.checkpoint, self.panel.fallbacks)
+        writing = FileWriting(
+            workspace,
+            self.inputs.files,
+            described,
+            self.checkpoint,
+            self.panel.fallbacks,
+            skips=self.reading.skips,
+        )
         try:
             if not reached.complete:
                 self._through(writing, reached)

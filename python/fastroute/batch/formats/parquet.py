@@ -114,12 +114,12 @@ class ParquetReader:
         options = {"buffer_size": _READ_BUFFER, "pre_buffer": False}
         try:
             self._file = self._arrow.parquet.ParquetFile(stream, **options)
-        except (self._arrow.ArrowException, OSError) as error:
+        except (self._arrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{name}: not a readable Parquet file: {_first_line(error)}") from error
         self._schema = self._file.schema_arrow
         self._check_columns()
         self._is_dictionary = is_dictionary(self._schema.field(column.name).type)
-        footer = self._read_footer()
+        footer = self._known = self._read_footer()
         self._footer = None if whole_rows or footer is None else self._copyable(footer, drops_rows=drops_rows)
         # A writer may be at work when the stream is closed already.
         self._bytes = None if self._footer is None else InputBytes.of(stream)
@@ -159,14 +159,22 @@ class ParquetReader:
     def writer(self, sink: Sink, carried: Sequence[str] | None = None) -> CopyingWriter | DecodingWriter:
         """Give a writer with this file's schema, metadata and codecs."""
         if self._footer is None or self._bytes is None:
-            codecs = codecs_of(self._file.metadata)
+            codecs = codecs_of(self._known)
             return DecodingWriter(sink, self._schema, self._added, codecs, carried)
-        return CopyingWriter(sink, self._bytes, self._footer, self._column.name, self._added, carried=carried)
+        return CopyingWriter(
+            sink,
+            self._bytes,
+            self._footer,
+            name=self._name,
+            column=self._column.name,
+            added=self._added,
+            carried=carried,
+        )
 
     @contextmanager
     def copier(self, sink: BinaryIO) -> Iterator[ParquetCopier]:
         """Give a writer of the same columns; it is completed when the block is."""
-        copier = ParquetCopier(sink, self._schema, codecs_of(self._file.metadata))
+        copier = ParquetCopier(sink, self._schema, codecs_of(self._known))
         try:
             yield copier
             copier.complete()
@@ -214,7 +222,8 @@ class ParquetReader:
 
     def _decoded(self, group: int, columns: list[str] | None, left_out: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a row group, few at a time and without the first `left_out`."""
-        step = decoding_rows(self._file.metadata.row_group(group), columns, self._read_at)
+        known = None if self._known is None else self._known.groups[group]
+        step = decoding_rows(known, columns, self._read_at)
         for found in self._file.iter_batches(step, row_groups=[group], columns=columns):
             rows = found.slice(min(left_out, found.num_rows))
             left_out -= found.num_rows - rows.num_rows

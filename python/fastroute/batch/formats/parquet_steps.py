@@ -8,7 +8,7 @@ The headers of the pages tell of both.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastroute.batch.formats.thrift import I32, STRUCT, Fields, MalformedError, Reader
 from fastroute.batch.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
+
+    from fastroute.batch.formats.parquet_groups import RowGroup
 
 __all__ = ["decoding_rows", "gathered"]
 
@@ -31,33 +33,37 @@ _SIZE, _STORED, _DATA, _DICTIONARY, _DATA_2 = 2, 3, 5, 7, 8
 _VALUES = 1
 
 
-def decoding_rows(group: Any, columns: Sequence[str] | None, read: Callable[[int, int], bytes]) -> int:
+def decoding_rows(group: RowGroup | None, columns: Sequence[str] | None, read: Callable[[int, int], bytes]) -> int:
     """Return how many rows of a row group to decode at a time, for about `MAX_BATCH_BYTES`.
 
     Parameters
     ----------
-    group : pyarrow.parquet.RowGroupMetaData
+    group : RowGroup or None
+        None where the footer could not be read.
     columns : sequence of str or None
         Those that are decoded, None for all.
     read : callable
         Returns up to so many bytes of the file, from a place on.
     """
-    chunks = [group.column(i) for i in range(group.num_columns)]
+    described = () if group is None else group.described()
+    if group is None or not described:
+        return _MAX_ROWS
+    chunks = list(zip(described, group.chunks, strict=True))
     if columns is not None:
-        own = [chunk for chunk in chunks if any(_is_of(chunk.path_in_schema, name) for name in columns)]
+        own = [(chunk, place) for chunk, place in chunks if any(_is_of(chunk.path, name) for name in columns)]
         chunks = own or chunks
-    rows = max(1, group.num_rows)
-    mean = sum(chunk.total_uncompressed_size for chunk in chunks) // rows
+    rows = max(1, group.rows)
+    mean = sum(chunk.size for chunk, _ in chunks) // rows
     shared = largest = 0
-    for chunk in chunks:
-        per_row = -(-chunk.num_values // rows)
-        for page in _pages(chunk, read):
+    for chunk, (start, length) in chunks:
+        per_row = -(-chunk.values // rows)
+        for page in _pages(start, start + length, read):
             if page.is_dictionary:
                 shared += page.mean * per_row
             else:
                 largest = max(largest, page.mean * per_row)
     beside = max(_MIN_ROWS_BESIDE, _MAX_BYTES // max(1, largest))
-    return int(max(1, min(_MAX_ROWS, beside, MAX_BATCH_BYTES // max(1, mean), MAX_BATCH_BYTES // max(1, shared))))
+    return max(1, min(_MAX_ROWS, beside, MAX_BATCH_BYTES // max(1, mean), MAX_BATCH_BYTES // max(1, shared)))
 
 
 def gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
@@ -88,10 +94,8 @@ def _is_of(path: str, column: str) -> bool:
     return path == column or path.startswith(f"{column}.")
 
 
-def _pages(chunk: Any, read: Callable[[int, int], bytes]) -> Iterator[_Page]:
+def _pages(place: int, end: int, read: Callable[[int, int], bytes]) -> Iterator[_Page]:
     """Yield the pages of a chunk, up to one whose header can't be read: it may be encrypted, or very long."""
-    place = min(filter(None, (chunk.dictionary_page_offset, chunk.data_page_offset)), default=0)
-    end = place + chunk.total_compressed_size
     try:
         for _ in range(_MAX_PAGES):
             if place >= end:

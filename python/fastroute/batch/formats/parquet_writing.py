@@ -15,11 +15,11 @@ from fastroute.batch.formats.parquet_groups import RowGroup
 from fastroute.batch.formats.parquet_int96 import has_int96, with_all_dates
 from fastroute.batch.formats.parquet_segments import Codecs, Segment
 from fastroute.batch.formats.parquet_steps import decoding_rows
+from fastroute.batch.rows import LostRowsError
 from fastroute.batch.scoring import Choices, Scored
-from fastroute.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -110,6 +110,8 @@ class CopyingWriter(_Writing):
         The input; closed when the output is complete or abandoned.
     footer : Footer
         Its footer.
+    name : str
+        What messages call it.
     column : str
         The column whose codec the new ones get.
     added : AddedColumns
@@ -122,9 +124,10 @@ class CopyingWriter(_Writing):
         sink: Sink,
         source: InputBytes,
         footer: Footer,
+        *,
+        name: str,
         column: str,
         added: AddedColumns,
-        *,
         carried: Sequence[str] | None,
     ) -> None:
         super().__init__(sink, carried)
@@ -135,8 +138,9 @@ class CopyingWriter(_Writing):
         self._whole: parquet.ParquetFile | None = None  # for row groups that are encoded anew
         self._int96 = has_int96(self._file)
         self._footer = footer
+        self._name = name
         self._added = added
-        codecs = codecs_of(self._file.metadata)
+        codecs = codecs_of(footer)
         self._codec = codecs if isinstance(codecs, str) else _codec_of(codecs, column)
         self._all_codecs = _extended_codecs(codecs, added)
         self._new = _added_schema(added)
@@ -172,7 +176,22 @@ class CopyingWriter(_Writing):
         self._source.close()
 
     def _end_group(self) -> None:
+        import pyarrow as pa
+
         number = self._held[0][0].group
+        try:
+            self._write_group(number)
+        except (pa.ArrowException, OSError) as error:
+            raise LostRowsError(
+                self._name, f"damaged in row group {number + 1}: {str(error).partition(chr(10))[0]}"
+            ) from error
+        self._held = []
+
+    def _damaged(self, number: int, error: Exception) -> LostRowsError:
+        what = str(error).partition("\n")[0]
+        return LostRowsError(self._name, f"damaged in row group {number + 1}: {what}")
+
+    def _write_group(self, number: int) -> None:
         if any(rows.good is not None for rows, _ in self._held):
             self._encode_group(number)
         else:
@@ -185,7 +204,6 @@ class CopyingWriter(_Writing):
                 segment.abandon()
                 raise
             self._groups.append(moved.joined(segment.complete()[0]))
-        self._held = []
 
     def _copied(self, group: RowGroup) -> list[int]:
         """Copy the chunks and return where they begin."""
@@ -202,9 +220,12 @@ class CopyingWriter(_Writing):
 
     def _copy(self, begin: int, end: int) -> None:
         while begin < end:
-            data = self._source.at(begin, min(_COPY_BYTES, end - begin))
+            try:
+                data = self._source.at(begin, min(_COPY_BYTES, end - begin))
+            except OSError as error:
+                raise LostRowsError(self._name, f"can't be read: {error.strerror or error}") from error
             if not data:
-                raise DataError("the file was cut short while it was read")
+                raise LostRowsError(self._name, "cut short while it was read")
             self._sink.write(data)
             begin += len(data)
 
@@ -221,8 +242,7 @@ class CopyingWriter(_Writing):
         try:
             row = at = 0
             group = _PendingGroup(segment)
-            step = decoding_rows(self._file.metadata.row_group(number), None, self._source.at)
-            for rows in self._whole.iter_batches(step, row_groups=[number]):
+            for rows in self._decoded(number):
                 kept = good[row : row + rows.num_rows]
                 row += rows.num_rows
                 count = int(np.count_nonzero(kept))
@@ -236,6 +256,15 @@ class CopyingWriter(_Writing):
             segment.abandon()
             raise
         self._groups.extend(segment.complete())
+
+    def _decoded(self, number: int) -> Iterator[pa.RecordBatch]:
+        """Read all columns of a row group; what stops that is no failure to write."""
+        assert self._whole is not None
+        try:
+            step = decoding_rows(self._footer.groups[number], None, self._source.at)
+            yield from self._whole.iter_batches(step, row_groups=[number])
+        except OSError as error:
+            raise self._damaged(number, error) from error
 
 
 class DecodingWriter(_Writing):
@@ -382,19 +411,12 @@ def footer_of(schema: pa.Schema, *, int96: bool = False) -> Footer:
     return Footer.read(file, "schema")
 
 
-def codecs_of(metadata: Any) -> Codecs:
+def codecs_of(footer: Footer | None) -> Codecs:
     """Return the codec of the first row group's columns: one name, or one for each where they differ."""
-    if metadata.num_row_groups == 0 or metadata.num_columns == 0:
-        return "snappy"
-    group = metadata.row_group(0)
-    columns = [group.column(i) for i in range(group.num_columns)]
-    codecs = {column.path_in_schema: _codec(column.compression) for column in columns}
-    names = set(codecs.values())
+    chunks = footer.groups[0].described() if footer is not None and footer.groups else ()
+    codecs = {chunk.path: chunk.codec for chunk in chunks}
+    names = set(codecs.values()) or {"snappy"}
     return names.pop() if len(names) == 1 else codecs
-
-
-def _codec(name: str) -> str:
-    return "none" if name == "UNCOMPRESSED" else name.lower()
 
 
 def _codec_of(codecs: dict[str, str], column: str) -> str:
