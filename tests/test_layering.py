@@ -61,6 +61,7 @@ LATER = {
     "info": {"fastroute"},
     "loading": {"encoders", "routers"},
     "scoring": {"batch", "policies"},
+    "batch": {"fastroute"},  # for its version
     "routers": {"calibration", "loading", "training"},  # a cascade is calibrated, and holds routers of any kind
     "evaluation": {"training"},
     "reporting": {"evaluation"},  # for the paper's prices

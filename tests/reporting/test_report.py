@@ -54,10 +54,12 @@ class TestTheLog:
         summary = score_log(source, scored, router)
         found = report(scored)
         assert found.rows == len(prompts)
-        assert [target.cut.strong_rows for target in found.targets if target.kind == "logged"] == [summary.strong_rows]
+        assert [target.cut.strong_rows for target in found.targets if target.kind == "logged"] == [
+            summary.routers[0].strong_rows
+        ]
         assert (found.routed.strong, found.routed.weak) == (router.strong, router.weak)
         again = report(scored, threshold=router.threshold)
-        assert again.targets[0].cut.strong_rows == summary.strong_rows
+        assert again.targets[0].cut.strong_rows == summary.routers[0].strong_rows
 
     def test_scores_of_another_name(self, written, tmp_path):
         (tmp_path / "log.csv").write_text("p\n0.25\n0.5\n")
