@@ -142,7 +142,7 @@ class TestInputs:
         assert not log.target.exists()
 
     def test_standard_input(self, log: Log) -> None:
-        with pytest.raises(InvalidArgumentError, match="'-': a run over a pipe can't be gone on with"):
+        with pytest.raises(InvalidArgumentError, match="'-': a run over a stream can't be gone on with"):
             score_log("-", log.target, SavedRouter(), format="jsonl", resume=True)
 
     def test_a_pipe_with_a_name_is_read_to_its_end_and_never_resumed(self, log: Log) -> None:
@@ -155,12 +155,12 @@ class TestInputs:
         summary = score_log(pipe, log.target, SavedRouter(), on_error="skip")
         os.waitpid(child, 0)
         assert summary.rows + summary.skipped == 110
-        with pytest.raises(InvalidArgumentError, match=r"pipe.jsonl': a run over a pipe can't be gone on with"):
+        with pytest.raises(InvalidArgumentError, match=r"pipe.jsonl': a run over a stream can't be gone on with"):
             score_log(pipe, log.target, SavedRouter(), resume=True, overwrite=True)
 
     def test_the_output_may_not_be_in_the_input(self, many: Log) -> None:
         many.target = many.source / "scored"
-        with pytest.raises(InvalidArgumentError, match="the output would be in the input folder"):
+        with pytest.raises(InvalidArgumentError, match="the output lies in the input folder"):
             many.score()
 
 
@@ -403,16 +403,12 @@ class TestRejects:
     def test_where_they_can_not_be(self, log: Log, name: str) -> None:
         log.refused(InvalidArgumentError, "rejects|there is no folder", rejects=log.folder / name, overwrite=True)
 
-    def test_a_device_is_written_to_and_not_replaced(self, log: Log) -> None:
+    def test_a_device_is_refused_and_not_replaced(self, log: Log) -> None:
         pipe = log.folder / "pipe"
         os.mkfifo(pipe)
-        reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-        try:
+        with pytest.raises(InvalidArgumentError, match="expected a file for the rejects, found a folder, pipe or"):
             log.score(rejects=pipe, overwrite=True)
-            assert os.read(reading, 1 << 16).count(b"\n") == 4
-            assert pipe.is_fifo()
-        finally:
-            os.close(reading)
+        assert pipe.is_fifo()
 
 
 def test_gzip_gone_on_with_after_its_last_row_has_no_empty_member(log: Log) -> None:

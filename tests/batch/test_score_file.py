@@ -193,8 +193,9 @@ class TestInput:
             score_log(tmp_path / "missing.jsonl", tmp_path / "out.jsonl", router)
 
     def test_a_folder(self, tmp_path, router):
-        with pytest.raises(InvalidArgumentError, match=f"{tmp_path}: the folder has no file to score"):
-            score_log(tmp_path, tmp_path / "out.jsonl", router)
+        (tmp_path / "logs").mkdir()
+        with pytest.raises(InvalidArgumentError, match="logs: the folder has no file to score"):
+            score_log(tmp_path / "logs", tmp_path / "out.jsonl", router)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
     def test_unreadable(self, tmp_path, source, router):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -152,3 +153,12 @@ sys.exit(main(["calibrate", "--quality", "0.5", "--labels", {str(labels)!r}]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_compressed_log(run, tmp_path):
+    text = "".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS)
+    (tmp_path / "log.jsonl").write_text(text)
+    (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    plain, zipped = (run(tmp_path / name, "--strong-fraction", "0.3") for name in ("log.jsonl", "log.jsonl.gz"))
+    assert zipped == plain
+    assert plain[0] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 
@@ -255,3 +256,16 @@ def test_an_empty_training_file_is_clean(run, evaluation, tmp_path):
     (tmp_path / "train.jsonl").write_text("")
     assert run(tmp_path / "train.jsonl", evaluation, "-o", tmp_path / "clean.jsonl")[0] == 0
     assert (tmp_path / "clean.jsonl").read_bytes() == b""
+
+
+def test_compressed_files(run, tmp_path):
+    plain = write(tmp_path / "train.jsonl", ROWS), write(tmp_path / "eval.jsonl", EVAL)
+    zipped = [path.with_name(f"{path.name}.gz") for path in plain]
+    for path, target in zip(plain, zipped, strict=True):
+        target.write_bytes(gzip.compress(path.read_bytes()))
+    options = "--method", "exact", "-o"
+    assert run(*plain, *options, tmp_path / "clean.jsonl")[0] == 0
+    assert run(*zipped, *options, tmp_path / "clean.jsonl.gz")[0] == 0
+    clean = gzip.decompress((tmp_path / "clean.jsonl.gz").read_bytes())
+    assert clean == (tmp_path / "clean.jsonl").read_bytes()
+    assert len(clean.splitlines()) == 3

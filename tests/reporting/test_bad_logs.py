@@ -139,6 +139,8 @@ def test_types(written):
 def test_paths(tmp_path):
     with pytest.raises(InvalidArgumentError, match="the format can't be told; pass --format"):
         report("-")
+    with pytest.raises(DataError, match=r"a\.csv\.gz: can't be read: No such file"):
+        report(tmp_path / "a.csv.gz")
     with pytest.raises(DataError, match="can't be read: No such file"):
         report(tmp_path / "a.csv")
     with pytest.raises(InvalidArgumentError, match="the folder has no file"):

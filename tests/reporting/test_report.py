@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import io
 import json
 import sys
@@ -323,3 +324,11 @@ class TestDrift:
         log = written("log.csv", [*same, *moved], team=["same"] * 3000 + ["moved"] * 3000)
         found = report(log, against=written("other.csv", random.random(5000)), by="team").grouping
         assert {group.value: group.drift.verdict for group in found.groups} == {"same": "none", "moved": "large"}
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
+def test_compressed_logs(written, name):
+    path = written(name, [0.1, 0.6, 0.9])
+    zipped = path.with_name(f"{name}.gz")
+    zipped.write_bytes(gzip.compress(path.read_bytes()))
+    assert report(zipped).rows == report(path).rows == 3

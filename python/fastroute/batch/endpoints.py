@@ -76,6 +76,13 @@ def check_endpoints(source: str, target: str, *, overwrite: bool) -> None:
         raise InvalidArgumentError(f"{target}: the output exists; pass --overwrite to replace it")
 
 
+def refuse_irregular(path: str) -> None:
+    """Raise DataError if a path is no regular file: opening a pipe could wait for ever."""
+    found = _status(path, None)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path}: expected a file, found {_kind_of(found)}")
+
+
 @contextmanager
 def open_source(path: str, *, seekable: bool) -> Iterator[Source]:
     """Open a path, or standard input for "-"; what is compressed, as its name tells, is decompressed.
@@ -97,8 +104,9 @@ def open_source(path: str, *, seekable: bool) -> Iterator[Source]:
         consumed = (lambda: None) if stored is None else file.tell  # a pipe with a name has no place
         if compression is None:
             with _seekable(file, path, wanted=seekable) as stream:
-                yield Source(path, stream, _size(stream), stored, consumed)
+                yield Source(path, stream, _size(stream), stored, stream.tell if stream.seekable() else lambda: None)
             return
+        consumed = file.tell if file.seekable() else lambda: None
         with decompressed(file, compression, path) as content, _seekable(content, path, wanted=seekable) as stream:
             yield Source(path, stream, _size(stream) if stream is not content else None, stored, consumed)
 
@@ -152,6 +160,11 @@ def _status(path: str, standard: object) -> os.stat_result | None:
         return Path(path).stat()
     except (OSError, ValueError):
         return None
+
+
+def _kind_of(status: os.stat_result) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(status.st_mode), "a device")
 
 
 def _size(stream: BinaryIO) -> int | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +19,11 @@ from fastroute.batch.outputs import StreamSink
 from fastroute.batch.overlapping import ReadAhead, WriteBehind
 from fastroute.batch.progress import Meter
 from fastroute.batch.prompts import PromptColumn
-from fastroute.batch.reading import Begins, Lost, Reading, Rows, check_formats
+from fastroute.batch.reading import Lost, Reading, Rows, check_formats
+from fastroute.batch.rejects import check_rejects, rejects_file
 from fastroute.batch.rows import AddedColumns
 from fastroute.batch.runs.journal import Counts, Reached
-from fastroute.batch.runs.manifest import can_be_read_again, describe
+from fastroute.batch.runs.manifest import describe
 from fastroute.batch.runs.workspace import Places, Workspace, finished_run
 from fastroute.batch.scoring import Scored, Scorer, score_texts
 from fastroute.batch.summary import MAX_NAMED_ROWS, Progress, RouterSummary, ScoreSummary
@@ -29,7 +32,8 @@ from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.policies import Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Iterable, Sequence
+    from concurrent.futures import Future
 
     from fastroute.batch.inputs import Inputs
     from fastroute.batch.reading import Event
@@ -41,6 +45,7 @@ MIN_MEMORY = 32 << 20
 DEFAULT_CHECKPOINT = 64 << 20
 # More would only wait: reading is ahead of scoring already.
 _MAX_WAITING = 32 << 20
+_TOGETHER = 2
 
 
 def score_log(
@@ -129,7 +134,7 @@ def score_log(
     Notes
     -----
     Threads may run this at once on different outputs, with one router. Files are read and written in threads of their
-    own, while the router is called by the caller's.
+    own. A router that scores in the core is called by two threads at once, any other by the caller's.
     """
     started = time.perf_counter()
     if on_error not in ("fail", "skip"):
@@ -139,8 +144,10 @@ def score_log(
     if checkpoint < 1:
         raise InvalidArgumentError(f"checkpoint: found {checkpoint}, allowed: 1 byte or more")
     sources = [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(path) for path in source]
+    if rejects is not None and os.fspath(rejects) == STANDARD:
+        raise InvalidArgumentError("rejects: expected a file, found '-'")
     panel = _Panel.of(router, score_column, model_column, threshold)
-    inputs = find_inputs(sources, format)
+    inputs = find_inputs(sources, format, os.fspath(target))
     reading = Reading(
         inputs=inputs.files,
         column=PromptColumn(column or ("prompt" if turn is None else "messages"), turn),
@@ -149,8 +156,9 @@ def score_log(
         target=os.fspath(target),
         skips=on_error == "skip",
         drops_rows=on_error == "skip",
+        many=inputs.many,
     )
-    run = _Run(panel, reading, inputs, on_error, memory, checkpoint, progress, started, sources)
+    run = _Run(panel, reading, inputs, on_error, memory, checkpoint, progress, started)
     if not inputs.many:
         # What exists may be the end of the run that is to be gone on with.
         check_endpoints(inputs.files[0].path, reading.target, overwrite=overwrite or resume)
@@ -158,6 +166,8 @@ def score_log(
     if not inputs.many and not _is_file(reading.target):
         if resume:
             raise InvalidArgumentError(f"{reading.target}: a run can only be gone on with where its output is a file")
+        if rejects is not None:
+            check_rejects(os.fspath(rejects), [inputs.files[0].path], overwrite=overwrite)
         return run.streamed(None if rejects is None else os.fspath(rejects))
     places = Places(reading.target, many=inputs.many, rejects=None if rejects is None else os.fspath(rejects))
     return run.kept(places, resume=resume, overwrite=overwrite)
@@ -195,6 +205,11 @@ class _Panel:
         pairs = zip(self.routers.values(), self.policies, strict=True)
         return [score_texts(router, prompts, policy) for router, policy in pairs]
 
+    @property
+    def in_core(self) -> bool:
+        """Whether all routers score in the core, which holds no lock of Python's."""
+        return all(getattr(router, "reads_arrow", False) is True for router in self.routers.values())
+
     def fallbacks(self) -> list[int]:
         return [int(getattr(router, "fallbacks", 0)) for router in self.routers.values()]
 
@@ -209,37 +224,34 @@ class _Run:
     checkpoint: int
     progress: Progress | None
     started: float
-    sources: Sequence[str]
-
-    @property
-    def _again(self) -> bool:
-        """Whether all inputs can be read again; a pipe can't, and can block for good."""
-        return self._pipe is None
 
     def streamed(self, rejects: str | None) -> ScoreSummary:
         """Score into a stream, which has what was written when the run ends early."""
         with ExitStack() as stack:
-            named = None if rejects is None else stack.enter_context(open_target(rejects))
+            named = None if rejects is None else stack.enter_context(rejects_file(rejects))
             stream = stack.enter_context(open_target(self.reading.target))
             sink = StreamSink(stream, compression_of(self.reading.target))
             routers = len(self.panel.routers)
             counts = Counts(strong_rows=[0] * routers, fallbacks=[0] * routers)
-            named_sink = None if named is None else StreamSink(named)
-            writing = StreamWriting(sink, named_sink, counts, self.panel.fallbacks)
+            writing = StreamWriting(sink, named, counts, self.panel.fallbacks, skips=self.reading.skips)
             try:
                 self._through(writing, Reached())
             finally:
                 writing.close()
-        return replace(self._summary(writing.counts, writing.first_skipped), rejects=rejects)
+        return replace(
+            self._summary(writing.counts, writing.first_skipped),
+            rejects=rejects if named is not None and named.tell() else None,
+        )
 
     def kept(self, places: Places, *, resume: bool, overwrite: bool) -> ScoreSummary:
         """Score into files that can be gone on with."""
         thresholds = [policy.value for policy in self.panel.policies]
-        described = self.inputs.files if self._again else ()
+        described = [] if self.inputs.stream else self.inputs.files
         if resume and not described:
-            raise InvalidArgumentError(f"{self._pipe!r}: a run over a pipe can't be gone on with")
+            raise InvalidArgumentError(f"{self.inputs.files[0].path!r}: a run over a stream can't be gone on with")
         self._refuse_nested(places)
-        places.check_rejects([file.path for file in described])
+        taken = [str(path) for path in (places.target, places.partial, places.manifest)]
+        check_rejects(str(places.rejects), [*taken, *(file.path for file in described)], overwrite=True)
         manifest = describe(described, self.panel.routers, thresholds, self._options())
         manifest["drops_rows"] = self.reading.drops_rows
         if resume and (found := finished_run(places, manifest, overwrite=overwrite)) is not None:
@@ -263,7 +275,14 @@ class _Run:
         if reached.complete:  # killed as it gave the output its name
             summary = self._summary(reached.counts, self._first_rejects(workspace.published_rejects), before)
         else:
-            writing = FileWriting(workspace, self.inputs.files, described, self.checkpoint, self.panel.fallbacks)
+            writing = FileWriting(
+                workspace,
+                self.inputs.files,
+                described,
+                self.checkpoint,
+                self.panel.fallbacks,
+                skips=self.reading.skips,
+            )
             try:
                 self._through(writing, reached)
             finally:
@@ -281,31 +300,48 @@ class _Run:
         meter = Meter(self.progress, self.inputs, writing.counts.rows + writing.counts.skipped)
         waiting = min(_MAX_WAITING, self.memory // 4)
         try:
-            if not self._again or isinstance(writing, StreamWriting):
+            if self.inputs.stream or isinstance(writing, StreamWriting):
                 with closing(events):
                     for event, _ in events:
-                        writing.handle(self._scored(event, meter))
+                        meter.update(event)
+                        writing.handle((event, self._scored(event)))
                 return
             with WriteBehind(writing.handle, waiting) as behind, ReadAhead(events, waiting) as ahead:
-                for event in ahead:
-                    size = event.batch.size if isinstance(event, Rows) else 0
-                    behind.put(self._scored(event, meter), size)
+                with closing(self._all_scored(ahead)) as scored:
+                    for item in scored:
+                        meter.update(item[0])
+                        behind.put(item, item[0].batch.size if isinstance(item[0], Rows) else 0)
                 behind.finish()
         finally:
             meter.close()
 
-    def _scored(self, event: Event, meter: Meter) -> tuple[Event, list[Scored]]:
-        if isinstance(event, Begins):
-            meter.begin(event)
+    def _all_scored(self, events: Iterable[Event]) -> Generator[tuple[Event, list[Scored]], None, None]:
+        """Score what comes, in order: by the core two batches at a time, as the threads of one wait for each other."""
+        if not self.panel.in_core:
+            for event in events:
+                yield event, self._scored(event)
+            return
+        pending: deque[tuple[Event, Future[list[Scored]]]] = deque()
+        pool = ThreadPoolExecutor(_TOGETHER, "fastroute-score")
+        try:
+            for event in events:
+                pending.append((event, pool.submit(self._scored, event)))
+                if len(pending) > _TOGETHER:
+                    first, scored = pending.popleft()
+                    yield first, scored.result()
+            for event, scored in pending:
+                yield event, scored.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _scored(self, event: Event) -> list[Scored]:
         if isinstance(event, Lost) and event.bad.row is None and not self.inputs.many:
             raise DataError(str(event.bad))
         if not isinstance(event, Rows):
-            return event, []
+            return []
         if event.batch.bad and self.on_error == "fail":
             raise DataError(str(event.batch.bad[0]))
-        scored = self.panel.score(event.batch.prompts)
-        meter.update(event)
-        return event, scored
+        return self.panel.score(event.batch.prompts)
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -369,20 +405,7 @@ class _Run:
         except (DataError, OSError):
             return []
 
-    @property
-    def _pipe(self) -> str | None:
-        """The first input that can be read but once."""
-        paths = [file.path for file in self.inputs.files]
-        return next((path for path in paths if path == STANDARD or not can_be_read_again(path)), None)
-
     def _refuse_nested(self, places: Places) -> None:
         for file in self.inputs.files:
             if places.many and places.target in Path(os.path.realpath(file.path)).parents:
                 raise InvalidArgumentError(f"{places.target}: the output folder holds an input, {file.path}")
-        if places.many:
-            for source in self.sources:
-                if Path(source).is_dir() and Path(os.path.realpath(source)) in places.target.parents:
-                    raise InvalidArgumentError(
-                        f"{places.target}: the output would be in the input folder {source}, and read with it the next "
-                        "time; write it beside"
-                    )

@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from fastroute.batch.reading import Begins, Rows
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastroute.batch.inputs import Inputs
-    from fastroute.batch.reading import Begins, Rows
+    from fastroute.batch.reading import Event
     from fastroute.batch.summary import Progress
 
 _DELAY = 1.0
@@ -36,15 +38,20 @@ class Meter:
             self._started = True
             progress.start(total, "B")
 
-    def begin(self, event: Begins) -> None:
-        """Take note of a file that has been opened."""
+    def update(self, event: Event) -> None:
+        """Take note of a file that has been opened, or of rows that have been scored."""
+        if isinstance(event, Begins):
+            self._begin(event)
+        elif isinstance(event, Rows):
+            self._advance(event)
+
+    def _begin(self, event: Begins) -> None:
         if self._progress is not None and not self._started:
             self._in_rows = event.unit != "B"
             self._started = True
             self._progress.start(event.total if self._in_rows else event.stored, event.unit)
 
-    def update(self, event: Rows) -> None:
-        """Take note of rows that have been scored."""
+    def _advance(self, event: Rows) -> None:
         self._rows += len(event.batch.prompts) + len(event.batch.bad)
         if self._progress is None:
             return

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fastroute.batch.endpoints import STANDARD, open_source
+from fastroute.batch.endpoints import open_source, refuse_irregular
 from fastroute.batch.formats import open_reader, resolve_format
 from fastroute.batch.rows import BadRow, Batch, Mark
-from fastroute.errors import DataError, InvalidArgumentError
+from fastroute.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -74,6 +74,8 @@ class Reading:
         Whether what can't be read is left out, or ends the run.
     drops_rows : bool
         Whether it was to be left out when the run began: what is read and copied how depends on it.
+    many : bool
+        Whether the output is a folder.
     """
 
     inputs: Sequence[Input]
@@ -83,6 +85,7 @@ class Reading:
     target: str
     skips: bool
     drops_rows: bool
+    many: bool = False
 
     def events(self, first: int, start: Mark) -> Generator[tuple[Event, int], None, None]:
         """Yield what happens from a mark in input number `first` on, each with the bytes it holds.
@@ -102,6 +105,8 @@ class Reading:
         reached = start
         try:
             kind = self.kind(number)
+            if self.many:
+                refuse_irregular(file.path)
             with open_source(file.path, seekable=kind == "parquet") as opened:
                 reader: Reader[Any] = open_reader(
                     kind,
@@ -123,13 +128,15 @@ class Reading:
             if not self.skips:
                 raise
             text = str(error).removeprefix(f"{file.path}: ")
-            yield Lost(number, BadRow(file.path, reached.rows + 1 if reached.rows else None, None, text)), 0
+            row = reached.rows + 1 if reached.rows else None
+            line = reached.lines + 1 if reached.lines else None
+            yield Lost(number, BadRow(file.path, row, line, text)), 0
             yield Ends(number), 0
 
     def kind(self, number: int) -> str:
         """Return the format of an input; raises as `resolve_format` does."""
         path = self.inputs[number].path
-        return resolve_format(path, self.target if len(self.inputs) == 1 else path, self.format)
+        return resolve_format(path, path if self.many else self.target, self.format)
 
 
 def _share(batch: Batch[Any], rows: int | None, size: int | None) -> int | None:
@@ -138,7 +145,5 @@ def _share(batch: Batch[Any], rows: int | None, size: int | None) -> int | None:
 
 def check_formats(reading: Reading) -> None:
     """Raise InvalidArgumentError if the format of an input can't be known."""
-    for number, file in enumerate(reading.inputs):
-        if file.path == STANDARD and len(reading.inputs) > 1:
-            raise InvalidArgumentError("'-': standard input can't be scored together with files")
+    for number in range(len(reading.inputs)):
         reading.kind(number)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar
 
-from fastroute.errors import InvalidArgumentError
+from fastroute.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -62,6 +62,15 @@ class BadRow:
             return f"{self.source}: {self.reason}"
         place = f"row {self.row}" if self.line is None else f"row {self.row} (line {self.line})"
         return f"{self.source}: {place}: {self.reason}"
+
+
+class LostRowsError(DataError):
+    """What a writer needs of its input besides the prompts can't be read; the rows are not written."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.source = source
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +173,13 @@ class Writer(Protocol[PayloadT]):
     """Writes scored batches of one format."""
 
     def write(self, batch: Batch[PayloadT], scored: Sequence[Scored]) -> None:
-        """Write the rows of `batch`, each with the score and the model of every router."""
+        """Write the rows of `batch`, each with the score and the model of every router.
+
+        Raises
+        ------
+        LostRowsError
+            They, and others since the last checkpoint, can't be written; `cut` gives them up.
+        """
         ...
 
     def checkpoint(self) -> list[str] | None:

@@ -15,7 +15,7 @@ from fastroute.artifact.atomic import reported
 from fastroute.batch.compression import compression_of
 from fastroute.batch.outputs import FileSink, StreamSink
 from fastroute.batch.reading import Begins, Ends, Lost, Rows
-from fastroute.batch.rows import BadRow, Mark
+from fastroute.batch.rows import BadRow, LostRowsError, Mark
 from fastroute.batch.runs.journal import Checkpoint, Counts, FileCounts
 from fastroute.batch.runs.manifest import check_unchanged
 from fastroute.batch.summary import MAX_NAMED_ROWS
@@ -43,9 +43,13 @@ class Writing(ABC):
         To go on from.
     fallbacks : callable
         How often each router has given its fallback score since it was made.
+    skips : bool
+        Whether an input that can't be read on is left out, or ends the run.
     """
 
-    def __init__(self, counts: Counts, fallbacks: Callable[[], list[int]]) -> None:
+    def __init__(self, counts: Counts, fallbacks: Callable[[], list[int]], *, skips: bool) -> None:
+        self._skips = skips
+        self._is_lost = False  # the rest of the input is not written
         self.counts = counts
         self.first_skipped: list[BadRow] = []
         self._fallbacks = fallbacks
@@ -69,10 +73,12 @@ class Writing(ABC):
         if isinstance(event, Rows):
             self._write(event.batch, scored)
         elif isinstance(event, Begins):
+            self._is_lost = False
             self._begin(event)
         elif isinstance(event, Lost):
             self._lose(event.bad)
         elif isinstance(event, Ends):
+            self._is_lost = False
             self._end(event.file)
 
     def close(self) -> None:
@@ -83,7 +89,8 @@ class Writing(ABC):
 
     def _write(self, batch: Batch[Any], scored: Sequence[Scored]) -> None:
         assert self._writer is not None
-        self._writer.write(batch, scored)
+        if self._is_lost:
+            return
         self._skip(batch.bad)
         self.counts.skipped += len(batch.bad)
         self.counts.rows += len(batch.prompts)
@@ -91,9 +98,18 @@ class Writing(ABC):
             self.counts.strong_rows[at] += int(np.count_nonzero(one.models.wants_strong))
         now = zip(self._fallbacks(), self._fallbacks_before, strict=True)
         self.counts.fallbacks = [count - before for count, before in now]
+        try:
+            self._writer.write(batch, scored)
+        except LostRowsError as error:
+            if not self._skips:
+                raise
+            self._lose(BadRow(error.source, batch.mark.rows + 1, None, error.reason))
 
     def _lose(self, bad: BadRow) -> None:
         """Count an input that can't be read on; rows of a row group that will not end are taken back."""
+        if self._is_lost:
+            return
+        self._is_lost = True
         if self._writer is not None:
             rows, dropped = self._writer.cut()
             if rows:
@@ -119,9 +135,15 @@ class StreamWriting(Writing):
     """Writes to standard output or a pipe, from which nobody can go on."""
 
     def __init__(
-        self, sink: StreamSink, rejects: StreamSink | None, counts: Counts, fallbacks: Callable[[], list[int]]
+        self,
+        sink: StreamSink,
+        rejects: StreamSink | None,
+        counts: Counts,
+        fallbacks: Callable[[], list[int]],
+        *,
+        skips: bool,
     ) -> None:
-        super().__init__(counts, fallbacks)
+        super().__init__(counts, fallbacks, skips=skips)
         self._sink = sink
         self._rejects = rejects
 
@@ -151,7 +173,7 @@ class FileWriting(Writing):
         Their entries in the manifest; empty where they can't be read again, so that there are no checkpoints.
     every : int
         Bytes between two checkpoints.
-    fallbacks : callable
+    fallbacks, skips
         As for `Writing`.
     """
 
@@ -162,13 +184,15 @@ class FileWriting(Writing):
         described: Sequence[Any],
         every: int,
         fallbacks: Callable[[], list[int]],
+        *,
+        skips: bool,
     ) -> None:
         reached = workspace.reached
         counts = replace(reached.counts)
         routers = len(fallbacks())
         counts.strong_rows = list(counts.strong_rows) or [0] * routers
         counts.fallbacks = list(counts.fallbacks) or [0] * routers
-        super().__init__(counts, fallbacks)
+        super().__init__(counts, fallbacks, skips=skips)
         self._workspace = workspace
         self._files = files
         self._described = described
@@ -214,6 +238,8 @@ class FileWriting(Writing):
     def _write(self, batch: Batch[Any], scored: Sequence[Scored]) -> None:
         super()._write(batch, scored)
         assert self._sink is not None
+        if self._is_lost:
+            return
         self._mark = batch.mark
         if self._described and self._sink.tell() - self._last_checkpoint >= self._every:
             self._checkpoint()
@@ -239,7 +265,7 @@ class FileWriting(Writing):
             written = self._sink.commit()
             self._sink.close()
         self._writer = self._sink = None
-        if self._described:
+        if self._described and written is not None:
             check_unchanged(self._files[file].path, self._described[file])
         self._record(file, written, [], ends_file=True)
 

@@ -62,7 +62,9 @@ def add_parser(subparsers: Subparsers) -> None:
         examples=_EXAMPLES,
         exit_codes=_EXIT_CODES,
     )
-    parser.add_argument("prompts", metavar="PROMPTS", help=".jsonl, .csv, .tsv or .parquet; - for stdin")
+    parser.add_argument(
+        "prompts", metavar="PROMPTS", help=".jsonl, .csv, .tsv (also .gz, .zst, .bz2, .xz) or .parquet; - for stdin"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder: new, or of an earlier run")
     parser.add_argument("--output-format", choices=("jsonl", "parquet"), default="jsonl", help="(default: jsonl)")
     parser.add_argument(

@@ -68,7 +68,12 @@ def add_parser(subparsers: Subparsers) -> None:
         examples=_EXAMPLES,
         exit_codes=_EXIT_CODES,
     )
-    parser.add_argument("prompts", metavar="PROMPTS", nargs="?", help=".jsonl, .csv, .tsv or .parquet; - for stdin")
+    parser.add_argument(
+        "prompts",
+        metavar="PROMPTS",
+        nargs="?",
+        help=".jsonl, .csv, .tsv (also .gz, .zst, .bz2, .xz) or .parquet; - for stdin",
+    )
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument("--strong-fraction", type=unit_interval, metavar="F", help="share of strong calls, 0 to 1")
     goal.add_argument("--quality", type=unit_interval, metavar="Q", help="share of the quality gap, 0 to 1")

@@ -43,7 +43,9 @@ def add_parser(subparsers: Subparsers) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    parser.add_argument("train", metavar="TRAIN", help=".jsonl, .ndjson, .csv, .tsv or .parquet")
+    parser.add_argument(
+        "train", metavar="TRAIN", help=".jsonl, .ndjson, .csv, .tsv (also .gz, .zst, .bz2, .xz) or .parquet"
+    )
     parser.add_argument("evaluation", metavar="EVAL", help="a file like TRAIN, or RouteLLM's evals folder")
     parser.add_argument("--column", default="prompt", metavar="NAME", help="prompts of TRAIN (default: %(default)s)")
     parser.add_argument(

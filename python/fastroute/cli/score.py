@@ -203,6 +203,8 @@ def _load_routers(args: argparse.Namespace) -> dict[str, Router]:
         label, _, name = text.partition("=")
         if not name or Path(text).exists():  # a path may hold the sign
             label, name = Path(text).name or text, text
+        if not label:
+            raise InvalidArgumentError(f"--router: found {text!r}, expected a label before the sign: LABEL={name}")
         if label in routers:
             raise InvalidArgumentError(f"--router: two are called {label!r}; name them: --router LABEL={name}")
         routers[label] = fastroute.load(name, **given)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastroute.batch.compression import Compressor, compression_of
 from fastroute.batch.endpoints import check_endpoints
 from fastroute.batch.formats import resolve_format
 from fastroute.batch.selecting import copy_rows, iterate_prompts
@@ -179,7 +180,11 @@ def _write(
             stream = stack.enter_context(atomic_file(listed))
             stream.writelines(_encoded(rows, Path(listed).suffix.lower()))
         if target is not None:
-            copy_rows(source, column, keep, stack.enter_context(atomic_file(target)))
+            sink = stack.enter_context(atomic_file(target))
+            compression = compression_of(target)
+            if compression is not None:
+                sink = stack.enter_context(Compressor(sink, compression))  # type: ignore[assignment]
+            copy_rows(source, column, keep, sink)
 
 
 def _rows(

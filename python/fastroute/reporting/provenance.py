@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fastroute.artifact.strict_json import parse_object
 from fastroute.batch.endpoints import STANDARD
 from fastroute.batch.runs.manifest import FORMAT, MAX_BYTES
-from fastroute.batch.runs.workspace import FOLDER_MANIFEST
+from fastroute.batch.runs.places import FOLDER_MANIFEST
 from fastroute.errors import ArtifactError
 from fastroute.reporting.results import ScoredBy
 

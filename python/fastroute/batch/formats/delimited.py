@@ -99,7 +99,15 @@ class DelimitedReader:
         row = start.rows
         if row:
             self._records.lines.go_to(start)
-        while (outcome := self._records.next_row(len(self._header))) is not None:
+        while True:
+            try:
+                outcome = self._records.next_row(len(self._header))
+            except DataError:
+                if not pending.empty:  # what came before the damage is sound
+                    yield pending.batch(self._records.mark_before(row))
+                raise
+            if outcome is None:
+                break
             row += 1
             if isinstance(outcome, str):
                 pending.reject(row, self._records.line, outcome)
@@ -273,6 +281,10 @@ class Records:
     def raw(self) -> bytes:
         """Bytes of the last record, its line end included."""
         return b"".join(self._source.taken)
+
+    def mark_before(self, rows: int) -> Mark:
+        """Return the place before the record under way, which is record `rows` + 1."""
+        return Mark(rows, self.lines.number - len(self._source.taken), self.lines.position - len(self.raw))
 
     @property
     def line(self) -> int:

@@ -20,6 +20,7 @@ from fastroute.batch.rows import (
     name_columns,
     score_text,
 )
+from fastroute.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +67,15 @@ class JsonLinesReader:
         row = start.rows
         if row:
             self._lines.go_to(start)
-        for line in self._lines:
+        while True:
+            try:
+                line = next(self._lines, None)
+            except DataError:
+                if not pending.empty:  # what came before the damage is sound
+                    yield pending.batch(self._lines.mark(row))
+                raise
+            if line is None:
+                break
             if line.raw is not None and line.raw.isspace():
                 continue
             row += 1

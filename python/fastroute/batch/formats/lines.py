@@ -51,6 +51,11 @@ class Lines:
         """Bytes read so far."""
         return self._position
 
+    @property
+    def number(self) -> int:
+        """Lines read so far."""
+        return self._number
+
     def mark(self, rows: int) -> Mark:
         """Return the place after the last line, before which there are `rows` rows."""
         return Mark(rows, self._number, self._position)

@@ -10,6 +10,8 @@ import numpy as np
 
 from fastroute.batch.arrow import TextColumn, is_dictionary, is_text, kept_rows, reason_of
 from fastroute.batch.formats.parquet_footers import Footer
+from fastroute.batch.formats.parquet_int96 import has_int96, with_all_dates
+from fastroute.batch.formats.parquet_steps import decoding_rows, gathered
 from fastroute.batch.formats.parquet_writing import (
     CopyingWriter,
     DecodingWriter,
@@ -20,8 +22,6 @@ from fastroute.batch.formats.parquet_writing import (
 )
 from fastroute.batch.prompts import NoPromptError
 from fastroute.batch.rows import (
-    MAX_BATCH_BYTES,
-    MAX_BATCH_ROWS,
     START,
     AddedColumns,
     BadRow,
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from fastroute.batch.prompts import PromptColumn
 
 _READ_BUFFER = 1 << 20
-# In a dictionary a long text is stored once, however many rows have it: how long they are is not known beforehand.
-_MAX_DICTIONARY_ROWS = 1024
 # Scores are held until the row group ends.
 _MAX_HELD_BYTES = 32 << 20
 
@@ -112,16 +110,23 @@ class ParquetReader:
         self._name = name
         self._column = column
         self._added = added
+        # A plain buffered read holds one page at a time; pre-buffering would hold whole column chunks.
+        options = {"buffer_size": _READ_BUFFER, "pre_buffer": False}
         try:
-            # A plain buffered read holds one page at a time; pre-buffering would hold whole column chunks.
-            self._file = self._arrow.parquet.ParquetFile(stream, buffer_size=_READ_BUFFER, pre_buffer=False)
-        except (self._arrow.ArrowException, OSError) as error:
+            self._file = self._arrow.parquet.ParquetFile(stream, **options)
+        except (self._arrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{name}: not a readable Parquet file: {_first_line(error)}") from error
         self._schema = self._file.schema_arrow
         self._check_columns()
-        self._footer = None if whole_rows else self._copyable_footer(drops_rows=drops_rows)
+        self._is_dictionary = is_dictionary(self._schema.field(column.name).type)
+        footer = self._known = self._read_footer()
+        self._footer = None if whole_rows or footer is None else self._copyable(footer, drops_rows=drops_rows)
         # A writer may be at work when the stream is closed already.
-        self._bytes = InputBytes(stream.fileno()) if self._footer is not None else None
+        self._bytes = None if self._footer is None else InputBytes.of(stream)
+        if self._bytes is None:
+            self._footer = None
+            self._file = with_all_dates(self._file, stream, **options)
+            self._schema = self._file.schema_arrow
 
     @property
     def total(self) -> int:
@@ -143,28 +148,33 @@ class ParquetReader:
                 begin, end = end, end + self._file.metadata.row_group(group).num_rows
                 if end <= start.rows:
                     continue
-                left_out = max(0, start.rows - begin)
-                for found in self._file.iter_batches(self._batch_rows(group), row_groups=[group], columns=columns):
-                    rows = found.slice(min(left_out, found.num_rows))
-                    left_out -= found.num_rows - rows.num_rows
-                    if not rows.num_rows:
-                        continue
-                    first_row, position = position + 1, position + rows.num_rows
-                    yield self._batch(rows, first_row, group, ends_group=position == end)
+                decoded = self._decoded(group, columns, max(0, start.rows - begin))
+                # rows of a dictionary do not tell their size
+                for parts in ([part] for part in decoded) if self._is_dictionary else gathered(decoded):
+                    first_row, position = position + 1, position + sum(part.num_rows for part in parts)
+                    yield self._batch(parts, first_row, group, ends_group=position == end)
         except (self._arrow.ArrowException, OSError) as error:
             raise DataError(f"{self._name}: damaged after row {position}: {_first_line(error)}") from error
 
     def writer(self, sink: Sink, carried: Sequence[str] | None = None) -> CopyingWriter | DecodingWriter:
         """Give a writer with this file's schema, metadata and codecs."""
         if self._footer is None or self._bytes is None:
-            codecs = codecs_of(self._file.metadata)
+            codecs = codecs_of(self._known)
             return DecodingWriter(sink, self._schema, self._added, codecs, carried)
-        return CopyingWriter(sink, self._bytes, self._footer, self._column.name, self._added, carried=carried)
+        return CopyingWriter(
+            sink,
+            self._bytes,
+            self._footer,
+            name=self._name,
+            column=self._column.name,
+            added=self._added,
+            carried=carried,
+        )
 
     @contextmanager
     def copier(self, sink: BinaryIO) -> Iterator[ParquetCopier]:
         """Give a writer of the same columns; it is completed when the block is."""
-        copier = ParquetCopier(sink, self._schema, codecs_of(self._file.metadata))
+        copier = ParquetCopier(sink, self._schema, codecs_of(self._known))
         try:
             yield copier
             copier.complete()
@@ -187,35 +197,47 @@ class ParquetReader:
         if self._column.turn is not None and not is_text(found) and not self._arrow.types.is_nested(found):
             raise DataError(f"{self._name}: column {name!r}: expected message lists, found {found}")
 
-    def _copyable_footer(self, *, drops_rows: bool) -> Footer | None:
-        """Return the footer if column chunks can be copied."""
+    def _read_footer(self) -> Footer | None:
         try:
             self._stream.fileno()
             footer = Footer.read(self._stream, self._name)
         except (DataError, OSError):  # limits that are not those of Arrow, which has read the file; or no file
             return None
+        if footer.encrypted:  # of which Arrow would end the process when it is asked for more
+            raise DataError(f"{self._name}: has encrypted columns; decrypt the file first")
+        return footer
+
+    def _copyable(self, footer: Footer, *, drops_rows: bool) -> Footer | None:
+        """Return the footer if column chunks can be copied."""
         if footer.uncopyable is not None:
             return None
         held = max((group.rows for group in footer.groups), default=0) * 6 * len(self._added.pairs)
         if held > _MAX_HELD_BYTES:
             return None
         # A row group that loses rows is written anew, beside others that are copied: their columns must be the same.
-        if drops_rows and footer.schema[1:] != footer_of(self._schema).schema[1:]:
-            return None
+        if drops_rows:
+            alike = footer_of(self._schema, int96=has_int96(self._file))
+            if footer.schema[1:] != alike.schema[1:]:
+                return None
         return footer
 
-    def _batch_rows(self, group: int) -> int:
-        """Return how many rows of a row group make a batch of `MAX_BATCH_BYTES`, going by their mean size."""
-        meta = self._file.metadata.row_group(group)
-        chunks = [meta.column(i) for i in range(meta.num_columns)]
-        own = [chunk for chunk in chunks if chunk.path_in_schema.partition(".")[0] == self._column.name] or chunks
-        size = sum(chunk.total_uncompressed_size for chunk in (chunks if self._footer is None else own))
-        row_bytes = max(1, size // max(1, meta.num_rows))
-        most = _MAX_DICTIONARY_ROWS if any(chunk.has_dictionary_page for chunk in own) else MAX_BATCH_ROWS
-        return int(max(1, min(most, MAX_BATCH_BYTES // row_bytes)))
+    def _decoded(self, group: int, columns: list[str] | None, left_out: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a row group, few at a time and without the first `left_out`."""
+        known = None if self._known is None else self._known.groups[group]
+        step = decoding_rows(known, columns, self._read_at)
+        for found in self._file.iter_batches(step, row_groups=[group], columns=columns):
+            rows = found.slice(min(left_out, found.num_rows))
+            left_out -= found.num_rows - rows.num_rows
+            if rows.num_rows:
+                yield rows
 
-    def _batch(self, rows: pa.RecordBatch, first_row: int, group: int, *, ends_group: bool) -> Batch[Any]:
-        column = rows.column(self._column.name)
+    def _read_at(self, place: int, size: int) -> bytes:
+        self._stream.seek(place)  # Arrow seeks before it reads
+        return self._stream.read(size)
+
+    def _batch(self, parts: list[pa.RecordBatch], first_row: int, group: int, *, ends_group: bool) -> Batch[Any]:
+        rows = self._arrow.Table.from_batches(parts)
+        column = _joined(rows.column(self._column.name))
         texts, found = self._texts(column) if self._column.turn is None else self._turns(column)
         bad = tuple(BadRow(self._name, first_row + row, None, reason) for row, reason in found)
         good = None
@@ -225,9 +247,7 @@ class ParquetReader:
         mark = Mark(first_row + rows.num_rows - 1)
         if self._footer is not None:
             return Batch(texts, GroupRows(group, good, rows.num_rows, ends_group), bad, mark, column.nbytes)
-        table = self._arrow.Table.from_batches([rows])
-        if good is not None:
-            table = kept_rows(table, good)
+        table = rows if good is None else kept_rows(rows, good)
         return Batch(texts, ArrowRows(table, ends_group), bad, mark, rows.nbytes)
 
     def _texts(self, column: Any) -> tuple[Texts, list[tuple[int, str]]]:
@@ -266,6 +286,11 @@ def import_pyarrow() -> ModuleType:
             "Parquet files need pyarrow, which is not installed: pip install 'fastroute[batch]'"
         ) from error
     return pa  # type: ignore[no-any-return]
+
+
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array; Arrow makes more than one only of more than 2 GiB."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _first_line(error: BaseException) -> str:

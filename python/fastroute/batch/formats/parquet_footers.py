@@ -77,6 +77,11 @@ class Footer:
     _pairs: tuple[tuple[bytes, bytes], ...] = field(repr=False)  # keys, and KeyValue structs
     _orders: tuple[bytes, ...] | None = field(repr=False)
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether that is because columns are encrypted, or may be."""
+        return self.uncopyable is not None and "encrypted" in self.uncopyable
+
     @classmethod
     def read(cls, stream: BinaryIO, name: str) -> Footer:
         """Read the footer at the end of a file.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fastroute.batch.formats.thrift import (
     I16,
+    I32,
     I64,
     LIST,
     STRUCT,
@@ -43,6 +44,30 @@ _META_BLOOM = (14, 15)
 _CHUNK_DROPPED = (_CHUNK_PATH, *_CHUNK_INDEXES, _CHUNK_CRYPTO, _CHUNK_ENCRYPTED, EXTENSION)
 _META_DROPPED = (*_META_BLOOM, EXTENSION)
 _NOWHERE = I64, encode_integer(0)
+
+
+_META_PATH, _META_CODEC, _META_UNCOMPRESSED = 3, 4, 6
+_CODECS = ("none", "snappy", "gzip", "lzo", "brotli", "lz4", "zstd", "lz4")  # by their numbers; the last is LZ4_RAW
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What a footer says of a column chunk besides its place.
+
+    Attributes
+    ----------
+    path : str
+        Names from the root, with dots between them.
+    codec : str
+        As Arrow calls it.
+    values, size : int
+        Number of values, and their bytes without compression.
+    """
+
+    path: str
+    codec: str
+    values: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +101,17 @@ class RowGroup:
             if reader.at < len(data):
                 raise MalformedError("bytes follow it")
         return group
+
+    def described(self) -> tuple[Chunk, ...]:
+        """Return what is said of the chunks, nothing where that can't be understood.
+
+        Arrow's own words for it would end the process where they are damaged.
+        """
+        reader = Reader(self._columns)
+        try:
+            return tuple(_described(reader.struct()) for _ in self.chunks)
+        except (MalformedError, IndexError):
+            return ()
 
     def encoded(self) -> bytes:
         """Return the row group as Thrift."""
@@ -168,6 +204,21 @@ def read_group(reader: Reader) -> tuple[RowGroup, str | None]:
         if optional in rest:
             _i64(rest, optional, "row group")
     return RowGroup(rows, tuple(chunks), columns, encode_struct(rest)), flaw
+
+
+def _described(fields: Fields) -> Chunk:
+    """Return what is said of a column chunk."""
+    if _CHUNK_META not in fields:
+        raise MalformedError("a column chunk without metadata")
+    meta = Reader(fields[_CHUNK_META][1]).struct()
+    if not {_META_PATH, _META_CODEC} <= meta.keys():
+        raise MalformedError("a column chunk without path or codec")
+    kind, value = meta[_META_CODEC]
+    codec = Reader(value).integer(kind, I32)
+    if not 0 <= codec < len(_CODECS):
+        raise MalformedError(f"unknown codec {codec}")
+    path = ".".join(name.decode(errors="replace") for name in Reader(meta[_META_PATH][1]).strings(meta[_META_PATH][0]))
+    return Chunk(path, _CODECS[codec], _i64(meta, _META_VALUES), _i64(meta, _META_UNCOMPRESSED))
 
 
 def _read_chunk(reader: Reader) -> tuple[int, int, str | None]:

@@ -12,11 +12,15 @@ import numpy as np
 from fastroute.batch.arrow import kept_rows, models_of
 from fastroute.batch.formats.parquet_footers import MAGIC, Footer, assembled
 from fastroute.batch.formats.parquet_groups import RowGroup
+from fastroute.batch.formats.parquet_int96 import has_int96, with_all_dates
+from fastroute.batch.formats.parquet_segments import Codecs, Segment
+from fastroute.batch.formats.parquet_steps import decoding_rows
+from fastroute.batch.rows import LostRowsError
 from fastroute.batch.scoring import Choices, Scored
 from fastroute.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -29,9 +33,8 @@ __all__ = ["CopyingWriter", "DecodingWriter", "ParquetCopier", "codecs_of", "foo
 # A row group that is encoded anew is written when the input's ends, or at this size: it may be larger than memory.
 MAX_GROUP_BYTES = 64 << 20
 _COPY_BYTES = 1 << 20
+_OPTIONS: dict[str, Any] = {"buffer_size": _COPY_BYTES, "pre_buffer": False}
 _ARROW_SCHEMA = b"ARROW:schema"
-
-Codecs = str | dict[str, str]
 
 
 class InputBytes(io.RawIOBase):
@@ -41,6 +44,14 @@ class InputBytes(io.RawIOBase):
         self._descriptor = os.dup(descriptor)
         self._size = os.fstat(descriptor).st_size
         self._place = 0
+
+    @classmethod
+    def of(cls, stream: BinaryIO) -> InputBytes | None:
+        """Return the bytes of a stream, None where it is no file of the system's."""
+        try:
+            return cls(stream.fileno())
+        except (OSError, ValueError):
+            return None
 
     def at(self, start: int, size: int) -> bytes:
         """Return up to `size` bytes from `start`."""
@@ -88,89 +99,6 @@ class _Writing:
         return [base64.b64encode(group.encoded()).decode() for group in new]
 
 
-class _Segment:
-    """Row groups that Arrow's writer puts at the end of a sink, as if they were a file of their own."""
-
-    def __init__(self, sink: Sink, schema: pa.Schema, codecs: Codecs, plain: Sequence[str] = ()) -> None:
-        from pyarrow import parquet
-
-        self._sink = _SegmentSink(sink)
-        encodings: Any = [name for name in schema.names if name not in plain] if plain else True
-        self._writer = parquet.ParquetWriter(self._sink, schema, compression=codecs, use_dictionary=encodings)
-
-    def write(self, table: pa.Table) -> None:
-        """Write a row group."""
-        self._writer.write_table(table, row_group_size=table.num_rows)
-
-    def complete(self) -> list[RowGroup]:
-        """Return where the row groups are in the sink; their footer is not written."""
-        self._sink.hold()
-        self._writer.close()
-        # Arrow's writer counts its own bytes only.
-        return [
-            group.relocated([start + self._sink.begin for start, _ in group.chunks])
-            for group in self._sink.footer().groups
-        ]
-
-    def abandon(self) -> None:
-        """Let Arrow's writer go; it would complete the file even when it is deleted."""
-        self._sink.cut()
-        self._writer.close()
-
-
-class _SegmentSink:
-    """What Arrow's writer needs of a file, which begins where the sink ends: without a head, and without a footer."""
-
-    closed = False
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink: Sink | None = sink
-        self.begin = sink.tell() - len(MAGIC)
-        self._place = 0
-        self._head = len(MAGIC)
-        self._held: io.BytesIO | None = None
-
-    def write(self, data: Any) -> int:
-        size = len(data)
-        self._place += size
-        if self._head:
-            skipped = min(self._head, size)
-            self._head -= skipped
-            data = memoryview(data)[skipped:]
-        if self._held is not None:
-            self._held.write(data)
-        elif self._sink is not None and len(data):
-            self._sink.write(data)
-        return size
-
-    def tell(self) -> int:
-        return self._place
-
-    def flush(self) -> None:
-        """Leave flushing to the sink's owner."""
-
-    def hold(self) -> None:
-        """Keep what is written from now on."""
-        self._held = io.BytesIO()
-
-    def footer(self) -> Footer:
-        assert self._held is not None
-        held = self._held.getvalue()
-        end = len(held) - 8
-        start = end - int.from_bytes(held[end : end + 4], "little")
-        if start > 0 and self._sink is not None:
-            self._sink.write(held[:start])
-        return Footer.parsed(held[start:end], "output")
-
-    def cut(self) -> None:
-        """Let nothing through from now on."""
-        self._sink = None
-        self._held = None
-
-    def close(self) -> None:
-        """Leave the sink open: it is the caller's."""
-
-
 class CopyingWriter(_Writing):
     """Copies the column chunks of one Parquet file byte for byte, and adds those of the new columns.
 
@@ -183,6 +111,8 @@ class CopyingWriter(_Writing):
         The input; closed when the output is complete or abandoned.
     footer : Footer
         Its footer.
+    name : str
+        What messages call it.
     column : str
         The column whose codec the new ones get.
     added : AddedColumns
@@ -195,19 +125,23 @@ class CopyingWriter(_Writing):
         sink: Sink,
         source: InputBytes,
         footer: Footer,
+        *,
+        name: str,
         column: str,
         added: AddedColumns,
-        *,
         carried: Sequence[str] | None,
     ) -> None:
         super().__init__(sink, carried)
         from pyarrow import parquet
 
         self._source = source
-        self._file = parquet.ParquetFile(source, buffer_size=_COPY_BYTES, pre_buffer=False)
+        self._file = parquet.ParquetFile(source, **_OPTIONS)
+        self._whole: parquet.ParquetFile | None = None  # for row groups that are encoded anew
+        self._int96 = has_int96(self._file)
         self._footer = footer
+        self._name = name
         self._added = added
-        codecs = codecs_of(self._file.metadata)
+        codecs = codecs_of(footer)
         self._codec = codecs if isinstance(codecs, str) else _codec_of(codecs, column)
         self._all_codecs = _extended_codecs(codecs, added)
         self._new = _added_schema(added)
@@ -243,20 +177,34 @@ class CopyingWriter(_Writing):
         self._source.close()
 
     def _end_group(self) -> None:
+        import pyarrow as pa
+
         number = self._held[0][0].group
+        try:
+            self._write_group(number)
+        except (pa.ArrowException, OSError) as error:
+            raise LostRowsError(
+                self._name, f"damaged in row group {number + 1}: {str(error).partition(chr(10))[0]}"
+            ) from error
+        self._held = []
+
+    def _damaged(self, number: int, error: Exception) -> LostRowsError:
+        what = str(error).partition("\n")[0]
+        return LostRowsError(self._name, f"damaged in row group {number + 1}: {what}")
+
+    def _write_group(self, number: int) -> None:
         if any(rows.good is not None for rows, _ in self._held):
             self._encode_group(number)
         else:
             group = self._footer.groups[number]
             moved = group.relocated(self._copied(group))
-            segment = _Segment(self._sink, self._new, self._codec, plain=[score for score, _ in self._added.pairs])
+            segment = Segment(self._sink, self._new, self._codec, plain=[score for score, _ in self._added.pairs])
             try:
                 segment.write(_table(self._new, [scored for _, scored in self._held]))
             except BaseException:
                 segment.abandon()
                 raise
             self._groups.append(moved.joined(segment.complete()[0]))
-        self._held = []
 
     def _copied(self, group: RowGroup) -> list[int]:
         """Copy the chunks and return where they begin."""
@@ -273,27 +221,32 @@ class CopyingWriter(_Writing):
 
     def _copy(self, begin: int, end: int) -> None:
         while begin < end:
-            data = self._source.at(begin, min(_COPY_BYTES, end - begin))
+            try:
+                data = self._source.at(begin, min(_COPY_BYTES, end - begin))
+            except OSError as error:
+                raise LostRowsError(self._name, f"can't be read: {error.strerror or error}") from error
             if not data:
-                raise DataError("the file was cut short while it was read")
+                raise LostRowsError(self._name, "cut short while it was read")
             self._sink.write(data)
             begin += len(data)
 
     def _encode_group(self, number: int) -> None:
         """Write the good rows of a row group, all columns of which are read for it."""
-        if self._footer.schema[1:] != footer_of(self._file.schema_arrow).schema[1:]:
+        if self._footer.schema[1:] != footer_of(self._file.schema_arrow, int96=self._int96).schema[1:]:
             # A run that was to leave out no rows copies what Arrow would not write the same.
             raise DataError("rows can't be left out of a file that was begun without; --overwrite begins anew")
-        schema = _extended_schema(self._file.schema_arrow, self._added)
+        if self._whole is None:
+            self._whole = with_all_dates(self._file, self._source, **_OPTIONS)
+        schema = _extended_schema(self._whole.schema_arrow, self._added)
         good = np.concatenate(
             [rows.good if rows.good is not None else np.ones(rows.rows, np.bool_) for rows, _ in self._held]
         )
         scored = [_joined_scores(column) for column in zip(*(scored for _, scored in self._held), strict=True)]
-        segment = _Segment(self._sink, schema, self._all_codecs)
+        segment = Segment(self._sink, schema, self._all_codecs, int96=self._int96)
         try:
             row = at = 0
             group = _PendingGroup(segment)
-            for rows in self._file.iter_batches(1024, row_groups=[number]):
+            for rows in self._decoded(number):
                 kept = good[row : row + rows.num_rows]
                 row += rows.num_rows
                 count = int(np.count_nonzero(kept))
@@ -307,6 +260,15 @@ class CopyingWriter(_Writing):
             segment.abandon()
             raise
         self._groups.extend(segment.complete())
+
+    def _decoded(self, number: int) -> Iterator[pa.RecordBatch]:
+        """Read all columns of a row group; what stops that is no failure to write."""
+        assert self._whole is not None
+        try:
+            step = decoding_rows(self._footer.groups[number], None, self._source.at)
+            yield from self._whole.iter_batches(step, row_groups=[number])
+        except OSError as error:
+            raise self._damaged(number, error) from error
 
 
 class DecodingWriter(_Writing):
@@ -330,13 +292,13 @@ class DecodingWriter(_Writing):
         super().__init__(sink, carried)
         self._schema = _extended_schema(schema, added)
         self._codecs = _extended_codecs(codecs, added)
-        self._segment: _Segment | None = None
+        self._segment: Segment | None = None
         self._pending: _PendingGroup | None = None
 
     def write(self, batch: Batch[ArrowRows], scored: Sequence[Scored]) -> None:
         """Write the rows of `batch`, at the latest when their row group ends."""
         if self._segment is None or self._pending is None:
-            self._segment = _Segment(self._sink, self._schema, self._codecs)
+            self._segment = Segment(self._sink, self._schema, self._codecs)
             self._pending = _PendingGroup(self._segment)
         rows = batch.payload.table
         if rows.num_rows:
@@ -380,7 +342,7 @@ class ParquetCopier:
         self._sink = _CountingSink(sink)
         self._sink.write(MAGIC)
         self._schema = schema
-        self._segment = _Segment(self._sink, schema, codecs)
+        self._segment = Segment(self._sink, schema, codecs)
         self._pending = _PendingGroup(self._segment)
 
     def write(self, batch: Batch[ArrowRows], keep: NDArray[np.bool_]) -> None:
@@ -404,7 +366,7 @@ class ParquetCopier:
 class _PendingGroup:
     """Rows on their way into a row group of bounded size."""
 
-    def __init__(self, segment: _Segment) -> None:
+    def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self._tables: list[pa.Table] = []
         self._bytes = 0
@@ -444,28 +406,21 @@ class _CountingSink:
         return self._size
 
 
-def footer_of(schema: pa.Schema) -> Footer:
-    """Return the footer that Arrow writes for a file of this schema without rows."""
+def footer_of(schema: pa.Schema, *, int96: bool = False) -> Footer:
+    """Return the footer that Arrow writes for a file of this schema without rows, timestamps as INT96 if asked for."""
     from pyarrow import parquet
 
     file = io.BytesIO()
-    parquet.ParquetWriter(file, schema).close()
+    parquet.ParquetWriter(file, schema, use_deprecated_int96_timestamps=int96).close()
     return Footer.read(file, "schema")
 
 
-def codecs_of(metadata: Any) -> Codecs:
+def codecs_of(footer: Footer | None) -> Codecs:
     """Return the codec of the first row group's columns: one name, or one for each where they differ."""
-    if metadata.num_row_groups == 0 or metadata.num_columns == 0:
-        return "snappy"
-    group = metadata.row_group(0)
-    columns = [group.column(i) for i in range(group.num_columns)]
-    codecs = {column.path_in_schema: _codec(column.compression) for column in columns}
-    names = set(codecs.values())
+    chunks = footer.groups[0].described() if footer is not None and footer.groups else ()
+    codecs = {chunk.path: chunk.codec for chunk in chunks}
+    names = set(codecs.values()) or {"snappy"}
     return names.pop() if len(names) == 1 else codecs
-
-
-def _codec(name: str) -> str:
-    return "none" if name == "UNCOMPRESSED" else name.lower()
 
 
 def _codec_of(codecs: dict[str, str], column: str) -> str:

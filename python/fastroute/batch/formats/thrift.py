@@ -94,6 +94,12 @@ class Reader:
         self.skip(kind)
         return self.data[start : start + length]
 
+    def strings(self, kind: int) -> list[bytes]:
+        """Return the strings of a list; `kind` is the type found."""
+        _check_kind(kind, LIST)
+        element, count, self.at = _list_header(self.data, self.at)
+        return [self.binary(element) for _ in range(count)]
+
     def structs(self, kind: int) -> int:
         """Return how many structs follow in a list of structs; `kind` is the type found."""
         _check_kind(kind, LIST)

@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import secrets
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastroute.artifact.folder import write_all
+from fastroute.batch.endpoints import refuse_irregular
 from fastroute.batch.outputs import sync_folder
 from fastroute.errors import ArtifactError, DataError, InvalidArgumentError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "MAX_BYTES",
-    "can_be_read_again",
     "check_same",
     "check_shape",
     "check_unchanged",
@@ -174,14 +173,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return values
 
 
-def can_be_read_again(path: str) -> bool:
-    """Whether a path is, or could be, a regular file, and not a pipe."""
-    try:
-        return stat.S_ISREG(Path(path).stat().st_mode)
-    except OSError:
-        return True
-
-
 def check_unchanged(path: str, described: Mapping[str, Any]) -> None:
     """Raise DataError if a file is not what it was when the run began."""
     if described["bytes"] is None:  # it could not be read
@@ -239,14 +230,14 @@ def _mappings(value: object) -> list[dict[str, Any]] | None:
 
 def _state_of(path: str) -> dict[str, Any]:
     """Return size, time and the hash of both ends of a file: a Parquet file's footer, and what is appended to a log."""
-    if not can_be_read_again(path):  # what is read of a pipe is gone
-        return {"bytes": None, "modified_ns": None, "edges_sha256": None}
     try:
+        refuse_irregular(path)
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
             digest = hashlib.sha256(file.read(_EDGE_BYTES))
             file.seek(max(0, status.st_size - _EDGE_BYTES))
             digest.update(file.read(_EDGE_BYTES))
-    except OSError as error:
-        return {"bytes": None, "modified_ns": None, "edges_sha256": None, "unreadable": error.strerror or str(error)}
+    except (OSError, DataError) as error:
+        reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{path}: ")
+        return {"bytes": None, "modified_ns": None, "edges_sha256": None, "unreadable": reason}
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns, "edges_sha256": digest.hexdigest()}

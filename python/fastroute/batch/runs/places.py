@@ -48,25 +48,6 @@ class Places:
         if self.rejects.exists() and not overwrite:
             raise InvalidArgumentError(f"{self.rejects}: the file exists; pass --overwrite to replace it, or --rejects")
 
-    def check_rejects(self, inputs: list[str]) -> None:
-        """Refuse a file of rejects that can't be one.
-
-        Raises
-        ------
-        InvalidArgumentError
-            It is a folder, in none, in the output or its folder of work, or is the output or an input.
-        """
-        rejects = self.rejects
-        if rejects.is_dir():
-            raise InvalidArgumentError(f"{rejects}: expected a file for rejects, found a folder")
-        if not rejects.parent.is_dir():
-            raise InvalidArgumentError(f"{rejects}: there is no folder {str(rejects.parent)!r} to write it to")
-        within = {rejects, *rejects.parents}
-        if not within.isdisjoint((self.target, self.partial, self.manifest)):
-            raise InvalidArgumentError(f"{rejects}: rejects are written beside the output, not into it")
-        if rejects.exists() and any(Path(path).exists() and rejects.samefile(path) for path in inputs):
-            raise InvalidArgumentError(f"{rejects}: the file of rejects is an input; name another one")
-
     def _check_folder(self, *, overwrite: bool) -> None:
         if not self.target.is_dir():
             raise InvalidArgumentError(f"{self.target}: expected a folder to write, found a file")

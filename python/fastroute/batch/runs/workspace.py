@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from fastroute.artifact import atomic_file
 from fastroute.artifact.atomic import opened_parent, replace_folder, reported
 from fastroute.batch.outputs import sync_folder
+from fastroute.batch.rejects import publish_rejects
 from fastroute.batch.runs.journal import Journal, Reached
 from fastroute.batch.runs.manifest import FORMAT, check_same, check_shape, read_manifest, write_manifest
 from fastroute.batch.runs.places import Places
@@ -182,7 +181,7 @@ class Workspace:
             if places.rejects.is_file():  # of the output that is replaced
                 places.rejects.unlink()
         elif self.rejects.exists():
-            _moved(self.rejects, places.rejects)
+            publish_rejects(self.rejects, places.rejects)
 
     def _publish_file(self, manifest: Mapping[str, Any]) -> None:
         places = self.places
@@ -326,21 +325,6 @@ def _removed(partial: Path) -> None:
         for name in (_NEW, _RUN, _JOURNAL):
             (partial / name).unlink(missing_ok=True)
         partial.rmdir()
-
-
-def _moved(grown: Path, target: Path) -> None:
-    """Give a file another name; what can't be renamed to, another file system or a device, gets a copy."""
-    try:
-        if target.is_file() or not target.exists():
-            grown.replace(target)
-            sync_folder(target.parent)
-            return
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-    with grown.open("rb") as source, atomic_file(target) as copy:
-        shutil.copyfileobj(source, copy)
-    grown.unlink()
 
 
 def _size_of(path: Path) -> int | None:
