@@ -69,7 +69,7 @@ while interrupts < int(sys.argv[4]):
         os.close(descriptor)
 score_log(source, target, SavedRouter(), **given)
 assert target.read_bytes() == whole
-assert lost <= 3, lost
+assert lost <= interrupts // 4, lost  # each run opens many more files
 print(interrupts, completed)
 """
 
