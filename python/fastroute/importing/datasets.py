@@ -143,7 +143,9 @@ def _table(sources: Sources, name: str, columns: Collection[str]) -> Any:
                 wanted = _wanted(path, reader.schema.names, columns)
                 table = reader.read_all().select(wanted)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
         raise DataError(f"{path}: can't be read as {path.suffix[1:]}: {error!s:.300}") from error
     return table.select(sorted(wanted)).replace_schema_metadata(None)
 
