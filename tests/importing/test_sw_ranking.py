@@ -25,8 +25,10 @@ from tests.reference.elo_reference import (
 
 import fastroute
 from fastroute.cli import main
+from fastroute.encoders import load_encoder
 from fastroute.errors import EncoderMismatchError, FastrouteError, InvalidArgumentError, UnknownModelError
 from fastroute.importing import import_sw_ranking
+from fastroute.routers import SimilarityWeightedRouter
 from fastroute.training.tiers import assign_tiers
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra [batch]")
@@ -103,6 +105,30 @@ def test_what_is_kept(files: Any, keep: str | None, tmp_path: Path) -> None:
     assert (PADDING.encode() in raw) == (keep == "prompts")
     assert (tmp_path / "out" / "battles.safetensors").is_file() == (keep is not None)
     assert fastroute.load(tmp_path / "out")._keep == keep
+
+
+def test_texts_are_read_explained_and_added_to(tmp_path: Path, data: Arena) -> None:
+    """With an encoder whose embeddings the battles have, a router is like any other."""
+    encoder = load_encoder()
+    turns = [json.loads(text)[0].strip() for text in data.columns["prompt"]]
+    embedded = replace(data, embeddings=encoder.embed([turn for turn in turns if PADDING in turn]))
+    router = import_sw_ranking(*write_arena(tmp_path / "own", embedded), encoder=encoder)
+    router.save(tmp_path / "out")
+    loaded = fastroute.load(tmp_path / "out")
+    assert isinstance(loaded, SimilarityWeightedRouter)
+    asked = f"31{PADDING}"
+    score = loaded.score_embeddings(encoder.embed([asked]))[0]
+    assert loaded.score(asked) == pytest.approx(score, abs=1e-6)
+    assert loaded.explain(asked, k=3).battles[0].prompt == asked
+    vote = {
+        "model_a": [PAIR[0]],
+        "model_b": ["new"],
+        "winner": ["model_b"],
+        "prompt": ["What is the answer to it all?"],
+    }
+    more = loaded.with_battles(vote)
+    assert more.prompts == loaded.prompts + 1
+    assert "new" in more.models
 
 
 def test_the_artifact_says_what_it_was_made_of(files: Any, tmp_path: Path) -> None:

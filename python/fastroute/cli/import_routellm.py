@@ -31,7 +31,7 @@ turn has 16 characters or more, as its arena_embedding_datasets. Needs pip insta
 
 Both read prompts as OpenAI's text-embedding-3-small does, one request for a prompt, with the key in
 OPENAI_API_KEY. A saved router asks that host only if FASTROUTE_ENDPOINT_HOSTS lists it.
-bert: fastroute export-bert. causal_llm: fastroute train causal_llm.
+bert: fastroute export-bert. causal_llm: docs/routellm.md.
 """
 
 _EXAMPLES = """
