@@ -45,6 +45,8 @@ AT_LOADING = {
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
     "exporting": {"artifact", "errors", "onnx", "policies", "routers"},
+    # exporting for its reader of folders, onnx for its reader of files, training for battles, ratings and tiers
+    "importing": {"artifact", "encoders", "errors", "exporting", "onnx", "policies", "routers", "tables", "training"},
     "augmentation": {"artifact", "batch", "endpoints", "errors"},
     "calibration": {"batch", "errors", "policies", "routers", "tables"},  # routers for the bounds of a cascade
     "contamination": {"artifact", "batch", "encoders", "errors"},
@@ -69,6 +71,7 @@ LATER = {
     "evaluation": {"training"},
     "reporting": {"evaluation"},  # for the paper's prices
     "exporting": {"fastroute"},  # for its version
+    "importing": {"fastroute"},  # for its version
     "overhead": {"encoders", "routers"},
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into
     "training": {"evaluation", "routers"},
@@ -83,6 +86,7 @@ LATER = {
         "evaluation",
         "exporting",
         "fastroute",
+        "importing",
         "leaderboard",
         "loading",
         "overhead",

@@ -105,6 +105,20 @@ class RouteLLM:
         finally:
             path.unlink()
 
+    def load_folders(
+        self, battles: list[Path], embeddings: list[Path], queries: NDArray[np.float32], pair: Pair
+    ) -> dict[str, int]:
+        """Let it read data sets that are on disk, folders of `save_to_disk` or Parquet files; returns its tiers."""
+        np.save(self._folder / "queries.npy", queries)
+        folders = {"battles": [str(path) for path in battles], "embeddings": [str(path) for path in embeddings]}
+        files = {**folders, "queries": str(self._folder / "queries.npy")}
+        tiers: dict[str, int] = self._ask({"do": "load_folders", **files, "strong": pair[0], "weak": pair[1]})
+        return tiers
+
+    def save_to_disk(self, parquet: Path, folder: Path, *, split: str = "") -> None:
+        """Write a Parquet file as `datasets` does, as a data set or as the one split of several."""
+        self._ask({"do": "save_to_disk", "parquet": str(parquet), "folder": str(folder), "split": split})
+
     def score(self, query: int) -> Answer:
         """Win rate of the strong model for the query of this index."""
         return Answer(**self._ask({"do": "score", "query": query}))
@@ -180,6 +194,34 @@ class _Answerer:
         self._router = self._routers.SWRankingRouter(["battles"], ["embeddings"], strong, weak, num_tiers=tiers)
         del self._arrays["embeddings"]
         return {"rating": self._rating, "tier": self._router.model2tier}
+
+    def load_folders(
+        self, battles: list[str], embeddings: list[str], queries: str, strong: str, weak: str
+    ) -> dict[str, int]:
+        self._arrays = {"queries": np.load(queries)}
+        self._routers.load_dataset = self._on_disk
+        try:
+            self._router = self._routers.SWRankingRouter(battles, embeddings, strong, weak)
+        finally:
+            self._routers.load_dataset = self._dataset
+        tiers: dict[str, int] = self._router.model2tier
+        return tiers
+
+    def save_to_disk(self, parquet: str, folder: str, split: str) -> None:
+        from datasets import DatasetDict
+
+        found = self._on_disk(parquet)
+        (DatasetDict({split: found}) if split else found).save_to_disk(folder, num_shards=None if split else 2)
+
+    def _on_disk(self, name: str, split: str = "train") -> Any:
+        import pyarrow.parquet as pq
+        from datasets import Dataset, DatasetDict, load_from_disk
+        from datasets.table import InMemoryTable
+
+        if Path(name).is_file():
+            return Dataset(InMemoryTable(pq.read_table(name)))
+        found = load_from_disk(name)
+        return found[split] if isinstance(found, DatasetDict) else found
 
     def score(self, query: int) -> dict[str, float]:
         self._query = self._arrays["queries"][query].astype(np.float64).tolist()  # a list, as the API returns

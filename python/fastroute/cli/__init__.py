@@ -16,6 +16,7 @@ from fastroute.cli import (
     decontaminate,
     distill,
     export_bert,
+    import_routellm,
     inspect,
     leaderboard,
     report,
@@ -47,6 +48,7 @@ COMMANDS = (
     decontaminate,
     distill,
     export_bert,
+    import_routellm,
     bench,
     inspect,
 )

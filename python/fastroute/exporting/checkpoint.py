@@ -72,6 +72,16 @@ class Sources:
         """Name, size and SHA-256 of the files that were read, by name."""
         return [self._described[name] for name in sorted(self._described)]
 
+    @property
+    def licence(self) -> str | None:
+        """Licence by the front matter of `README.md`, where it has one."""
+        if not self.has("README.md"):
+            return None
+        raw = read_file(self.folder, self.folder / "README.md", most=_MOST_README)
+        front = _FRONT_MATTER.match(raw.decode("utf-8", "replace").replace("\r\n", "\n"))
+        found = _LICENCE.search(front[1]) if front else None
+        return found[1] if found else None
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -109,12 +119,7 @@ class Checkpoint:
     @property
     def licence(self) -> str | None:
         """Licence by the front matter of `README.md`, where it has one."""
-        if not self.sources.has("README.md"):
-            return None
-        raw = read_file(self.sources.folder, self.sources.folder / "README.md", most=_MOST_README)
-        front = _FRONT_MATTER.match(raw.decode("utf-8", "replace").replace("\r\n", "\n"))
-        found = _LICENCE.search(front[1]) if front else None
-        return found[1] if found else None
+        return self.sources.licence
 
     def model(self) -> torch.nn.Module:
         """Make the model, float32 on the processor.

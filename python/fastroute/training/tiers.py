@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["assign_tiers"]
 
 
-def assign_tiers(ratings: NDArray[np.float64], tiers: int) -> NDArray[np.int64]:
+def assign_tiers(ratings: NDArray[np.float64], tiers: int, *, variance: bool = False) -> NDArray[np.int64]:
     """Tier of each rating, 1 for the highest.
 
     Dynamic programming over the sorted ratings finds the cut into `tiers` runs with the smallest sum of squared
@@ -25,6 +25,8 @@ def assign_tiers(ratings: NDArray[np.float64], tiers: int) -> NDArray[np.int64]:
         (n,) finite.
     tiers
         At least 1.
+    variance
+        Sum the variances of the runs instead, as RouteLLM's code does: long runs then cost no more than short ones.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def assign_tiers(ratings: NDArray[np.float64], tiers: int) -> NDArray[np.int64]:
 
     def spread(starts: NDArray[np.int64], end: int) -> NDArray[np.float64]:
         within = squares[end] - squares[starts] - (total[end] - total[starts]) ** 2 / (end - starts)
-        spreads: NDArray[np.float64] = np.maximum(within, 0.0)
+        spreads: NDArray[np.float64] = np.maximum(within, 0.0) / ((end - starts) if variance else 1)
         return spreads
 
     least = np.full(count + 1, np.inf)
