@@ -30,6 +30,7 @@ AT_LOADING = {
     "_core": set(),
     "errors": set(),
     "messages": {"errors"},
+    "model_names": {"errors"},
     "builtin": set(),
     "artifact": {"errors"},
     "policies": {"errors"},
