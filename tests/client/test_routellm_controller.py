@@ -132,11 +132,13 @@ def test_the_real_litellm(strong, monkeypatch):
             "made.completion(model='router-random-1', messages=[{'role': 'user', 'content': 'Hello!'}])\n",
             strong.url,
         ],
+        env={name: value for name, value in os.environ.items() if name != "LITELLM_LOCAL_MODEL_COST_MAP"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
+    assert "cost map" not in ended.stderr  # which LiteLLM fetches, unless told not to
     assert strong.models == ["small"]
     assert strong.last.headers["authorization"] == "Bearer k"
 

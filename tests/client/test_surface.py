@@ -119,3 +119,9 @@ def test_timeouts_are_the_sdks(client_of, weak):
 def test_options_of_the_sdk_when_made(client_of, weak):
     client_of(default_headers={"x-team": "blue"}).chat.completions.create(model=WEAK, messages=HELLO)
     assert weak.last.headers["x-team"] == "blue"
+
+
+def test_a_resource_is_one_object_that_can_be_replaced(client_of):
+    client = client_of()
+    client.chat.completions.create = lambda **_: "mine"
+    assert client.chat.completions.create(model="auto", messages=HELLO) == "mine"

@@ -97,7 +97,7 @@ class Client:
             api_base=api_base,
             api_key=api_key,
         )
-        self._core = Core(
+        core = Core(
             "OpenAI",
             routers=routers,
             config=config,
@@ -106,6 +106,7 @@ class Client:
             on_decision=on_decision,
             options=options,
         )
+        self._use(core)
 
     @property
     def strong(self) -> OpenAI:
@@ -120,23 +121,17 @@ class Client:
     @property
     def chat(self) -> Chat:
         """Chat completions, routed."""
-        return cast("Chat", SimpleNamespace(completions=_Routed(self._core, "chat", ("chat", "completions"))))
-
-    @property
-    def beta(self) -> Any:
-        """Where versions of the SDK before 1.92 have ``chat.completions.parse`` and ``stream``."""
-        routed = _Routed(self._core, "chat", ("beta", "chat", "completions"))
-        return SimpleNamespace(chat=SimpleNamespace(completions=routed))
+        return cast("Chat", self._chat)
 
     @property
     def completions(self) -> Completions:
         """Completions of text, routed."""
-        return cast("Completions", _Routed(self._core, "completion", ("completions",)))
+        return cast("Completions", self._completions)
 
     @property
     def embeddings(self) -> Embeddings:
         """Embeddings of a model that is named."""
-        return cast("Embeddings", _Routed(self._core, "embedding", ("embeddings",)))
+        return cast("Embeddings", self._embeddings)
 
     @property
     def models(self) -> Models:
@@ -170,7 +165,7 @@ class Client:
         """
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._core = self._core.with_options(options)
+        other._use(self._core.with_options(options))
         return other
 
     copy = with_options
@@ -187,6 +182,12 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _use(self, core: Core) -> None:
+        self._core = core
+        self._chat = SimpleNamespace(completions=_Routed(core, "chat", ("chat", "completions")))
+        self._completions = _Routed(core, "completion", ("completions",))
+        self._embeddings = _Routed(core, "embedding", ("embeddings",))
 
 
 class _Routed:

@@ -57,7 +57,7 @@ class AsyncClient:
             api_base=api_base,
             api_key=api_key,
         )
-        self._core = Core(
+        core = Core(
             "AsyncOpenAI",
             routers=routers,
             config=config,
@@ -66,6 +66,7 @@ class AsyncClient:
             on_decision=on_decision,
             options=options,
         )
+        self._use(core)
 
     @property
     def strong(self) -> AsyncOpenAI:
@@ -80,23 +81,17 @@ class AsyncClient:
     @property
     def chat(self) -> AsyncChat:
         """Chat completions, routed."""
-        return cast("AsyncChat", SimpleNamespace(completions=_Routed(self._core, "chat", ("chat", "completions"))))
-
-    @property
-    def beta(self) -> Any:
-        """Where versions of the SDK before 1.92 have ``chat.completions.parse`` and ``stream``."""
-        routed = _Routed(self._core, "chat", ("beta", "chat", "completions"))
-        return SimpleNamespace(chat=SimpleNamespace(completions=routed))
+        return cast("AsyncChat", self._chat)
 
     @property
     def completions(self) -> AsyncCompletions:
         """Completions of text, routed."""
-        return cast("AsyncCompletions", _Routed(self._core, "completion", ("completions",)))
+        return cast("AsyncCompletions", self._completions)
 
     @property
     def embeddings(self) -> AsyncEmbeddings:
         """Embeddings of a model that is named."""
-        return cast("AsyncEmbeddings", _Routed(self._core, "embedding", ("embeddings",)))
+        return cast("AsyncEmbeddings", self._embeddings)
 
     @property
     def models(self) -> AsyncModels:
@@ -130,7 +125,7 @@ class AsyncClient:
         """
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._core = self._core.with_options(options)
+        other._use(self._core.with_options(options))
         return other
 
     copy = with_options
@@ -147,6 +142,12 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _use(self, core: Core) -> None:
+        self._core = core
+        self._chat = SimpleNamespace(completions=_Routed(core, "chat", ("chat", "completions")))
+        self._completions = _Routed(core, "completion", ("completions",))
+        self._embeddings = _Routed(core, "embedding", ("embeddings",))
 
 
 class _Routed:
