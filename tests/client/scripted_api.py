@@ -18,7 +18,7 @@ class Asked:
 
 
 class ScriptedApi:
-    """`faults` are used up from the front, one a request: "drop", "slow", or a status; then it answers."""
+    """`faults` are used up from the front, one a request: "drop", "cut", "slow", or a status; then it answers."""
 
     def __init__(self, says: str) -> None:
         self.says = says
@@ -29,6 +29,7 @@ class ScriptedApi:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or an answer in two parts waits for an acknowledgement
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -76,18 +77,21 @@ class ScriptedApi:
         if isinstance(fault, int):
             self._send(handler, {"error": {"message": "scripted", "type": "server_error", "code": None}}, fault)
         elif body.get("stream"):
-            self._stream(handler, body)
+            self._stream(handler, body, cut=fault == "cut")
         else:
-            self._send(handler, self._content(handler.path, body))
+            self._send(handler, self._content(handler.path, body), cut=fault == "cut")
 
-    def _send(self, handler: BaseHTTPRequestHandler, content: dict[str, Any], status: int = 200) -> None:
+    def _send(
+        self, handler: BaseHTTPRequestHandler, content: dict[str, Any], status: int = 200, cut: bool = False
+    ) -> None:
         data = json.dumps(content).encode()
         handler.send_response(status)
         handler.send_header("content-type", "application/json")
         handler.send_header("content-length", str(len(data)))
         handler.send_header("x-request-id", f"from-{self.says}")
         handler.end_headers()
-        handler.wfile.write(data)
+        handler.wfile.write(data[:10] if cut else data)
+        handler.close_connection |= cut
 
     def _content(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         model = body.get("model")
@@ -111,10 +115,10 @@ class ScriptedApi:
         choice = {"index": 0, "finish_reason": "stop", "text": self.says, "logprobs": None}
         return common | {"object": "text_completion", "choices": [choice]}
 
-    def _stream(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    def _stream(self, handler: BaseHTTPRequestHandler, body: dict[str, Any], cut: bool) -> None:
         handler.send_response(200)
         handler.send_header("content-type", "text/event-stream")
-        handler.send_header("connection", "close")
+        handler.send_header("transfer-encoding", "chunked")
         handler.end_headers()
         handler.close_connection = True
         for index, part in enumerate([*self.says, ""]):
@@ -127,6 +131,11 @@ class ScriptedApi:
                 "model": body["model"],
                 "choices": [choice],
             }
-            handler.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
-            handler.wfile.flush()
-        handler.wfile.write(b"data: [DONE]\n\n")
+            self._chunk(handler, f"data: {json.dumps(chunk)}\n\n".encode())
+            if cut:
+                return
+        self._chunk(handler, b"data: [DONE]\n\n")
+        self._chunk(handler, b"")
+
+    def _chunk(self, handler: BaseHTTPRequestHandler, data: bytes) -> None:
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
+
 import pytest
 from tests.client.conftest import HELLO, WEAK
 
@@ -54,6 +57,34 @@ def test_a_connection_that_breaks_before_the_first_byte(client_of, strong, weak)
     client = client_of(fallback=True)
     assert client.chat.completions.create(model=WEAK, messages=HELLO).choices[0].message.content == "strong"
     assert (len(weak.asked), len(strong.asked)) == (1, 1)
+
+
+def test_an_answer_that_breaks_off_before_it_is_read(client_of, strong, weak):
+    weak.faults = ["cut"]
+    client = client_of(fallback=True)
+    assert client.chat.completions.create(model=WEAK, messages=HELLO).choices[0].message.content == "strong"
+
+
+def test_a_stream_that_breaks_off_after_its_first_byte(client_of, strong, weak):
+    weak.faults = ["cut"]
+    with client_of(fallback=True).chat.completions.create(model=WEAK, messages=HELLO, stream=True) as chunks:
+        assert next(chunks).choices[0].delta.content == "w"
+        with pytest.raises(Exception, match=r"Connection error|peer closed connection"):
+            next(chunks)
+    assert strong.asked == []
+
+
+def test_connecting_that_takes_too_long(client_of, strong):
+    with socket.socket() as full, ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):  # nobody accepts them, so there is no room for another
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        client = client_of(weak=Endpoint("small", url, "k"), fallback=True, timeout=0.3)
+        assert client.chat.completions.create(model=WEAK, messages=HELLO).model == "big"
 
 
 def test_the_sdks_retries_come_first(client_of, strong, weak):

@@ -122,6 +122,8 @@ def test_arguments_that_are_refused(client_of, changed, error, says):
 def test_options_that_are_refused(client_of):
     with pytest.raises(InvalidArgumentError, match="api_key: found one, allowed: one for each model"):
         client_of().with_options(api_key="k")
+    with pytest.raises(InvalidTypeError, match="on_decision: found int"):
+        client_of().with_options(on_decision=4)
 
 
 def test_a_config_of_artifacts(client_of, tiny_router_folder):
@@ -137,6 +139,7 @@ def test_a_config_of_artifacts(client_of, tiny_router_folder):
         ({"checkpoint_path": "routellm/mf_gpt4_augmented"}, "fastroute import-routellm PATH"),
         ({"arena_battle_datasets": ["lmsys/lmsys-arena-human-preference-55k"]}, "fastroute import-routellm PATH"),
         ({"checkpoint_path": str(Path(__file__).parent)}, "no folder with a router.json"),
+        ({"checkpoint_path": "a" * 5000}, "no folder with a router.json"),
     ],
 )
 def test_what_only_routellm_loads_is_refused_with_what_to_do(client_of, entry, says):

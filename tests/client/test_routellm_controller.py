@@ -198,6 +198,8 @@ def test_win_rates_of_a_series():
         ({"router": "mf", "threshold": 1.5}, "threshold: found 1.5, allowed: 0 to 1"),
         ({"router": "mf", "threshold": float("nan")}, "threshold: found nan"),
         ({"router": "mf", "threshold": "0.5"}, "threshold: found '0.5'"),
+        ({"router": "mf", "threshold": []}, r"threshold: found \[\]"),
+        ({"router": ["mf"], "threshold": 0.5}, r"router: found \['mf'\]"),
         ({"model": "router-bert-0.5"}, "router: found 'bert'"),
         ({"model": "router-mf-1.5"}, "threshold 1.5; allowed"),
         ({"model": "gpt-4"}, "model: found 'gpt-4', allowed: 'router-LABEL-THRESHOLD'"),
@@ -215,6 +217,8 @@ def test_other_errors(litellm):
         made.route("Hello!", "bert", 0.5)
     with pytest.raises(RoutingError, match="router: found 'bert'"):
         made.batch_calculate_win_rate(["Hello!"], "bert")
+    with pytest.raises(InvalidTypeError, match="prompt: found list"):
+        made.route(["Hello!"], "mf", 0.5)
     with pytest.raises(InvalidTypeError, match="prompts: found str"):
         made.batch_calculate_win_rate("Hello!", "mf")
     with pytest.raises(DataError, match="found null"):

@@ -64,8 +64,6 @@ class Core:
         options: Mapping[str, Any],
     ) -> None:
         package = import_openai()
-        if on_decision is not None and not callable(on_decision):
-            raise InvalidTypeError(f"on_decision: found {type(on_decision).__name__}, allowed: a callable")
         strong, weak = endpoints
         self.chooser = Chooser(load_routers(routers, config), strong, weak)
         self.clients = {
@@ -73,7 +71,7 @@ class Core:
             for role, at in zip(("strong", "weak"), endpoints, strict=True)
         }
         self.fallback = fallback
-        self.on_decision = on_decision
+        self.on_decision = _callback(on_decision)
         self.connection_error: type[Exception] = package.APIConnectionError
 
     def with_options(self, options: dict[str, Any]) -> Self:
@@ -84,7 +82,7 @@ class Core:
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.fallback = options.pop("fallback", self.fallback)
-        other.on_decision = options.pop("on_decision", self.on_decision)
+        other.on_decision = _callback(options.pop("on_decision", self.on_decision))
         other.clients = {role: client.with_options(**options) for role, client in self.clients.items()}
         return other
 
@@ -137,3 +135,9 @@ class Core:
         if kind == "completion":
             return completion_text(arguments.get("prompt"))
         raise InvalidArgumentError(f"model: found {model!r}, allowed for embeddings: the name of a model")
+
+
+def _callback(on_decision: object) -> Callable[[Choice], object] | None:
+    if on_decision is not None and not callable(on_decision):
+        raise InvalidTypeError(f"on_decision: found {type(on_decision).__name__}, allowed: a callable")
+    return on_decision

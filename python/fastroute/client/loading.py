@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastroute.errors import InvalidArgumentError, InvalidTypeError, UnknownRouterError
@@ -91,7 +90,7 @@ def _load(label: str, given: Any, entry: object) -> Router:
     if "checkpoint_path" in entry:
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidTypeError(f"{where}: checkpoint_path: found {type(path).__name__}, allowed: a path")
-        if not (Path(path) / _MANIFEST).is_file():
+        if not os.path.isfile(os.path.join(os.fspath(path), _MANIFEST)):  # noqa: PTH113, PTH118 - as fastroute.loading
             raise UnknownRouterError(
                 f"{where}: checkpoint_path: found {os.fspath(path)!r}, which is no folder with a {_MANIFEST}; "
                 f"{_IMPORTING}"

@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections import defaultdict
 from dataclasses import dataclass
+from numbers import Real
 from threading import Lock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -148,8 +149,12 @@ class Controller:
         ------
         RoutingError
             `router` or `threshold` is missing, or not allowed.
+        InvalidTypeError
+            `prompt` is no str.
         """
         self._check(router, threshold)
+        if not isinstance(prompt, str):
+            raise InvalidTypeError(f"prompt: found {type(prompt).__name__}, allowed: a str")
         return self._model(prompt, router, threshold)
 
     def batch_calculate_win_rate(self, prompts: Any, router: str) -> Any:
@@ -214,9 +219,9 @@ class Controller:
     def _check(self, router: object, threshold: Any) -> None:
         if router is None or threshold is None:
             raise RoutingError("router, threshold: found one or both missing, allowed: both")
-        if router not in self.routers:
+        if not isinstance(router, str) or router not in self.routers:
             raise RoutingError(f"router: found {router!r}, allowed: {', '.join(self.routers)}")
-        if isinstance(threshold, (str, bytes)) or not 0 <= threshold <= 1:
+        if not isinstance(threshold, Real) or not 0 <= float(threshold) <= 1:
             raise RoutingError(f"threshold: found {threshold!r}, allowed: 0 to 1")
 
     def _model(self, text: str, router: str, threshold: float) -> str:
