@@ -30,6 +30,7 @@ AT_LOADING = {
     "_core": set(),
     "errors": set(),
     "messages": {"errors"},
+    "model_names": {"errors"},
     "builtin": set(),
     "artifact": {"errors"},
     "policies": {"errors"},
@@ -55,12 +56,17 @@ AT_LOADING = {
     # evaluation for the prices of answers
     "overhead": {"_core", "errors", "evaluation"},
     "reporting": {"artifact", "batch", "errors", "policies"},
+    "client": {"endpoints", "errors", "loading", "messages", "model_names", "policies"},
+    "compat": {"client", "errors", "model_names"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies", "scoring"},
     "__main__": {"cli"},
 }
 # What it may import besides, once a function is called or for its types.
 LATER = {
+    "fastroute": {"client"},
+    "client": {"routers"},  # for a type
+    "compat": {"routers"},  # for a type
     "info": {"fastroute"},
     "loading": {"encoders", "routers"},
     "scoring": {"batch", "policies"},

@@ -17,10 +17,13 @@ MODULES = (
     "fastroute.artifact",
     "fastroute.augmentation",
     "fastroute.batch",
+    "fastroute.client",
+    "fastroute.compat.routellm",
     "fastroute.encoders",
     "fastroute.errors",
     "fastroute.integrations.ray",
     "fastroute.integrations.spark",
+    "fastroute.model_names",
     "fastroute.reporting",
     "fastroute.routers",
 )

@@ -1,0 +1,3 @@
+"""Other packages' interfaces on top of fastroute."""
+
+from __future__ import annotations
