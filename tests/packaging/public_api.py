@@ -19,6 +19,8 @@ MODULES = (
     "fastroute.batch",
     "fastroute.encoders",
     "fastroute.errors",
+    "fastroute.integrations.langchain",
+    "fastroute.integrations.llama_index",
     "fastroute.integrations.ray",
     "fastroute.integrations.spark",
     "fastroute.reporting",
