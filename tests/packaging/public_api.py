@@ -20,6 +20,7 @@ MODULES = (
     "fastroute.encoders",
     "fastroute.errors",
     "fastroute.integrations.langchain",
+    "fastroute.integrations.litellm",
     "fastroute.integrations.llama_index",
     "fastroute.integrations.ray",
     "fastroute.integrations.spark",

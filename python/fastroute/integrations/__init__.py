@@ -4,6 +4,7 @@
 
     deciding     which of two models answers a chat, what the plugs have in common
     langchain    a model picker and a routed chat model, extra [langchain]
+    litellm      a classifier and a routing strategy, extra [litellm]
     llama_index  a selector of query engines, extra [llama-index]
     workers      the router that every worker loads for itself, the same on each
     ray          Ray Data, extra [ray]

@@ -109,6 +109,9 @@ class Chooser:
         self._on_choice = on_choice
         self._quick = self.router.kind in _IN_PLACE and _is_static(self.router.encoder)
 
+    def __deepcopy__(self, memo: object) -> Chooser:
+        return self  # frameworks copy their settings; routers can't be copied, and need not be
+
     def choose(self, messages: object) -> Choice:
         """Choose for messages as `fastroute.messages.prompt_of` takes them, or for a prompt.
 
