@@ -74,7 +74,7 @@ def test_a_snippet_prints_what_it_should(checkout: Path, title: str) -> None:
             "OPENAI_BASE_URL": upstream.url,
             "LANGSMITH_TRACING": "false",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-            "PYTHONPATH": os.pathsep.join([str(checkout / "python"), *sys.path]),
+            "PYTHONPATH": os.pathsep.join(sys.path),
         }
         ended = subprocess.run(
             [sys.executable, "-c", snippets(checkout)[title]],
