@@ -54,6 +54,7 @@ AT_LOADING = {
     # evaluation for the prices of answers
     "overhead": {"_core", "errors", "evaluation"},
     "reporting": {"artifact", "batch", "errors", "policies"},
+    "serving": {"endpoints", "errors", "loading", "messages", "model_names", "policies"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies", "scoring"},
     "__main__": {"cli"},
@@ -73,6 +74,7 @@ LATER = {
     "overhead": {"encoders", "routers"},
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into
     "training": {"evaluation", "routers"},
+    "serving": {"encoders", "routers"},  # to see which routers run in the core
     "cli": {
         "artifact",
         "augmentation",
@@ -89,6 +91,7 @@ LATER = {
         "overhead",
         "reporting",
         "routers",
+        "serving",
         "tables",
         "training",
     },

@@ -21,6 +21,7 @@ from fastroute.cli import (
     report,
     route,
     score,
+    serve,
     train,
 )
 from fastroute.cli import eval as eval_command
@@ -37,6 +38,7 @@ __all__ = ["main"]
 COMMANDS = (
     route,
     score,
+    serve,
     report,
     train,
     eval_command,
