@@ -47,11 +47,13 @@ class Reply:
 class Served:
     """``fastroute serve`` and quick ways to ask it."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any], environment: dict[str, str], program: list[str] | None = None
+    ) -> None:
         self.path = folder / "fastroute.yaml"
         self.path.write_text(json.dumps(config))  # JSON is YAML
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fastroute", "serve", "--config", str(self.path)],
+            [*(program or [sys.executable, "-m", "fastroute"]), "serve", "--config", str(self.path)],
             stderr=subprocess.PIPE,
             env={**os.environ, **environment},
         )
@@ -201,8 +203,9 @@ def start(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) 
     """Start servers; those that still run at the end must end well."""
     started: list[Served] = []
 
-    def begin(environment: dict[str, str] | None = None, **changes: Any) -> Served:
-        served = Served(tmp_path_factory.mktemp("served"), configuration(upstream, **changes), environment or {})
+    def begin(environment: dict[str, str] | None = None, program: list[str] | None = None, **changes: Any) -> Served:
+        config = configuration(upstream, **changes)
+        served = Served(tmp_path_factory.mktemp("served"), config, environment or {}, program)
         started.append(served)
         return served
 

@@ -61,6 +61,8 @@ def bounded_protocol(limits: Callable[[], Limits]) -> type[asyncio.Protocol]:
         def on_headers_complete(self) -> None:
             self._stop_timer()
             super().on_headers_complete()
+            if self.parser.should_upgrade():
+                self.cycle.keep_alive = False  # to nothing; what follows is not read as HTTP
 
         def data_received(self, data: bytes) -> None:
             # A header that never ends is no header yet: what the parser gathers is bounded too.
@@ -78,8 +80,12 @@ def bounded_protocol(limits: Callable[[], Limits]) -> type[asyncio.Protocol]:
             if self.transport.is_closing():
                 return
             if self.cycle is not None and not self.cycle.response_complete:
-                self.transport.abort()  # in the middle of another answer
-                return
+                if self.cycle.response_started or self.pipeline:
+                    self.transport.abort()  # in the middle of another answer
+                    return
+                # The request's body is at fault: it is answered here, and by nobody else.
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
             messages = {400: "found no valid HTTP request", 408: "the headers took too long"}
             message = messages.get(status, f"headers: allowed: {self._most} bytes")
             codes = {400: "invalid_http", 408: "timeout"}

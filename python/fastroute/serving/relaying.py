@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Relay", "Watch", "decision_headers", "send_answer"]
 
 _TAIL: Final = 4096  # bytes at the end of a stream, where its usage is
+_LONGEST_EVENT: Final = 1 << 20
+_BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class Watch:
@@ -147,22 +149,25 @@ class Relay:
         plan, send = call.plan, call.send
         settings = call.gateway.config.upstreams[name]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        chunk, tail = answer.first, b""
+        chunk, tail, rest = answer.first, b"", b""
         counts = plan.router is not None and settings.price is not None
         try:
             while chunk:
                 if counts:
                     tail = (tail + chunk)[-_TAIL:]
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                whole, rest = _whole_events(rest + chunk)
+                if whole:
+                    await send({"type": "http.response.body", "body": whole, "more_body": True})
                 chunk = await self._upstreams.more(settings, answer)
         except UpstreamFailureError as failure:
-            # An event that clients raise as an error; what ends a whole answer, [DONE], is never made up.
-            chunk = b"\n\ndata: " + failure.body + b"\n\n"
+            # An event that clients raise as an error, in place of the one that is not whole; what ends a whole
+            # answer, [DONE], is never made up.
+            rest = b"data: " + failure.body + b"\n\n"
             self._metrics.of(self._metrics.failures, name).inc()
         call.watch.stop()
         if counts:
             self._count_saved(call, name, tail)
-        await send({"type": "http.response.body", "body": chunk})
+        await send({"type": "http.response.body", "body": rest})
 
     def _count_saved(self, call: Call, name: str, answer: bytes) -> None:
         plan, config = call.plan, call.gateway.config
@@ -183,6 +188,15 @@ class _AllFailedError(Exception):
         super().__init__(failure)
         self.failure = failure
         self.name = name
+
+
+def _whole_events(data: bytes) -> tuple[bytes, bytes]:
+    """Split a stream behind its last blank line; what is longer than an event should be goes on as it is."""
+    if data.endswith(b"\n\n") or len(data) > _LONGEST_EVENT:
+        return data, b""
+    ends = [at + len(blank) for blank in _BLANK_LINES if (at := data.rfind(blank)) >= 0]
+    end = max(ends, default=0)
+    return data[:end], data[end:]
 
 
 def decision_headers(plan: Plan, model: str) -> Headers:

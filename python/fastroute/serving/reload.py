@@ -81,7 +81,9 @@ class Reloader:
             return False
         self._app.gateway = gateway
         self._sessions.resize(new.session_seconds, new.most_sessions)
-        self._seen = {**_states(new), **{path: state for path, state in self._seen.items() if path == new.path}}
+        # What was seen before the files were read: a change since then is one more reason.
+        states = _states(new)
+        self._seen = {path: self._seen.get(path, state) for path, state in states.items()}
         self._metrics.of(self._metrics.reloads, "done").inc()
         _LOG.info("reloaded %s", new.path)
         return True

@@ -139,7 +139,7 @@ class Upstreams:
             first = await _first(settings, response)
             begun = True
             streams = response.content_type == "text/event-stream"
-            if not streams and not response.content.at_eof():
+            if not streams:
                 first = await _rest(settings, response, first, limits.answer_bytes)
             return Answer(response, response.status, _sent_back(response), first, streams)
         except BaseException as error:
@@ -248,7 +248,7 @@ async def _first(settings: UpstreamSettings, response: aiohttp.ClientResponse) -
 
 async def _rest(settings: UpstreamSettings, response: aiohttp.ClientResponse, first: bytes, most: int) -> bytes:
     parts, size = [first], len(first)
-    while size <= most and (chunk := await response.content.readany()):
+    while size <= most and not response.content.at_eof() and (chunk := await response.content.readany()):
         parts.append(chunk)
         size += len(chunk)
     if size > most:
