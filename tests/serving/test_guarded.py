@@ -187,7 +187,7 @@ def test_gate_25_headers(guarded: Served) -> None:
 
 def test_gate_25_depth_and_messages(guarded: Served) -> None:
     for depth, status in ((7, 200), (8, 400)):  # within the object of the request
-        value = b"[" * depth + b'"]]]]]]{{{{{"' + b"]" * depth
+        value = b"[" * depth + b'"{[{[{[{[\\"{[\\\\"' + b"]" * depth
         body = chat()[:-1] + b', "x": ' + value + b"}"
         reply = guarded.ask(body=body, headers=GOOD_KEY)
         assert reply.status == status, reply.body

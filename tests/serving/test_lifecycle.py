@@ -173,7 +173,7 @@ def test_keys_can_not_be_removed_while_running(start: Start, upstream: ScriptedU
 @pytest.mark.parametrize("stream", [False, True])
 def test_gate_33_what_is_under_way_is_finished(start: Start, upstream: ScriptedUpstream, stream: bool) -> None:
     served = start()
-    upstream.script.update(small="ok:0.5")
+    upstream.script.update(small="ok:1.0")
     answers: list[bytes] = []
 
     def ask() -> None:
@@ -184,17 +184,17 @@ def test_gate_33_what_is_under_way_is_finished(start: Start, upstream: ScriptedU
         answers.append(response.read())
         connection.close()
 
-    threads = [threading.Thread(target=ask) for _ in range(50)]
+    threads = [threading.Thread(target=ask) for _ in range(500)]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 10
-    while len(upstream.received) < 50 and time.monotonic() < deadline:
+    while len(upstream.received) < 500 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert len(upstream.received) == 50
+    assert len(upstream.received) == 500
     assert served.end() == 0
     for thread in threads:
         thread.join()
-    assert len(answers) == 50
+    assert len(answers) == 500
     ending = b"data: [DONE]\n\n" if stream else b"}"
     assert all(answer.endswith(ending) for answer in answers)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.serving.conftest import HARD, Served
+from tests.serving.conftest import HARD, Served, Start
 from tests.serving.scripted_upstream import ScriptedUpstream
 
 import fastroute
@@ -153,3 +155,30 @@ def test_metrics_count_requests_scores_and_dollars(served: Served, upstream: Scr
     assert served.counted('fastroute_saved_dollars_total{router="mf"}') - saved == pytest.approx(dollars)
     served.chat("small", stream=stream)  # nothing is saved where the client chose
     assert served.counted('fastroute_saved_dollars_total{router="mf"}') - saved == pytest.approx(dollars)
+
+
+def test_a_router_beside_the_loop(start: Start, upstream: ScriptedUpstream) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra [bert]")
+    pytest.importorskip("tokenizers", reason="needs the extra [bert]")
+    served = start(routers=[{"label": "bert", "strong": "big", "weak": "small"}])
+    router = fastroute.load("bert")
+    with ThreadPoolExecutor(8) as clients:
+        prompts = [f"{HARD} {number}" for number in range(16)]
+        found = list(clients.map(lambda prompt: ask_alone(served, prompt), prompts))
+    expected = router.score(prompts)
+    assert [float(each["x-fastroute-score"]) for each in found] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert [each["x-fastroute-model"] for each in found] == [
+        "big" if score >= router.threshold else "small" for score in expected
+    ]
+
+
+def ask_alone(served: Served, prompt: str) -> dict[str, str]:
+    """Ask over a connection of its own; return the headers."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": prompt}]})
+    connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    assert response.status == 200
+    return {name.lower(): value for name, value in response.getheaders()}
