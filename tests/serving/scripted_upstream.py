@@ -171,8 +171,19 @@ class ScriptedUpstream:
         await self._until_gone(got, reader)
         return False
 
-    async def _events(self, events: list[bytes], writer: Any, *, end: bool) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+    async def _flood(self, got: Received, argument: str, reader: Any, writer: Any) -> bool:
+        """Send without end."""
+        try:
+            while True:
+                await self._events([chunk_event("word " * 2000)] * 10, writer, end=False, head=not got.gone_at)
+                got.gone_at = time.monotonic()
+        except ConnectionError:
+            got.gone.set()
+        return False
+
+    async def _events(self, events: list[bytes], writer: Any, *, end: bool, head: bool = True) -> bool:
+        if head:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         for event in events:
             writer.write(b"%x\r\n%s\r\n" % (len(event), event))
             await writer.drain()

@@ -150,6 +150,20 @@ def test_gate_30_a_hundred_clients_leave(served: Served, upstream: ScriptedUpstr
     assert served.counted("fastroute_in_flight") == 0
 
 
+def test_a_client_that_reads_nothing_is_taken_for_gone(start: Start, upstream: ScriptedUpstream) -> None:
+    served = start(limits={"write_seconds": 0.3})
+    upstream.script.update(small="flood")
+    body = json.dumps({"model": "small", "messages": [], "stream": True})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
+        connection.sendall(head.encode() + body.encode())
+        deadline = time.monotonic() + 10
+        while not upstream.received and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert upstream.received[0].gone.wait(10), "the model goes on for nobody"
+        assert served.counted("fastroute_in_flight") == 0
+
+
 def test_too_many_at_once_are_told_so_at_once(hasty: Served, upstream: ScriptedUpstream) -> None:
     upstream.script.update(small="ok:0.3")
     statuses: list[int] = []

@@ -98,6 +98,7 @@ class Limits:
     routing_seconds: float = 2.0
     connect_seconds: float = 5.0
     read_seconds: float = 120.0
+    write_seconds: float = 60.0
     drain_seconds: float = 30.0
 
 

@@ -45,6 +45,10 @@ class Watch:
     async def _wait(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        self.leave()
+
+    def leave(self) -> None:
+        """Take the client for one that has gone."""
         self.gone = True
         if self._owner is not None:
             self._owner.cancel()
@@ -150,6 +154,7 @@ class Relay:
         settings = call.gateway.config.upstreams[name]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         chunk, tail, rest = answer.first, b"", b""
+        loop, patience = asyncio.get_running_loop(), call.gateway.config.limits.write_seconds
         counts = plan.router is not None and settings.price is not None
         try:
             while chunk:
@@ -157,7 +162,12 @@ class Relay:
                     tail = (tail + chunk)[-_TAIL:]
                 whole, rest = _whole_events(rest + chunk)
                 if whole:
-                    await send({"type": "http.response.body", "body": whole, "more_body": True})
+                    # A client that takes nothing for so long has gone, but for its connection.
+                    timer = loop.call_later(patience, call.watch.leave)
+                    try:
+                        await send({"type": "http.response.body", "body": whole, "more_body": True})
+                    finally:
+                        timer.cancel()
                 chunk = await self._upstreams.more(settings, answer)
         except UpstreamFailureError as failure:
             # An event that clients raise as an error, in place of the one that is not whole; what ends a whole
