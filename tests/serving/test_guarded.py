@@ -282,13 +282,13 @@ def test_gate_26_bad_requests_are_the_clients_fault(guarded: Served, upstream: S
     paths = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/route"]
     # The scripted model takes anything: what gets there was odd, not bad.
     upstream.script.update(big="status:400", small="status:400")
-    for index, body in enumerate(mutations(26, 5400)):
+    for index, body in enumerate(mutations(26, 5600)):
         reply = guarded.ask(paths[index % 4], body, GOOD_KEY, "POST")
         statuses[reply.status] = statuses.get(reply.status, 0) + 1
         assert reply.status < 500, (body, reply.body)
         if reply.status >= 400:
             reply.error()
-    assert statuses[400] > 4000, statuses
+    assert sum(count for status, count in statuses.items() if status >= 400) >= 5300, statuses
 
 
 BAD_HTTP = [
