@@ -58,6 +58,7 @@ AT_LOADING = {
     "reporting": {"artifact", "batch", "errors", "policies"},
     "client": {"endpoints", "errors", "loading", "messages", "model_names", "policies"},
     "compat": {"client", "errors", "model_names"},
+    "serving": {"endpoints", "errors", "loading", "messages", "model_names", "policies"},
     "cli": {"errors"},
     "fastroute": {"errors", "info", "loading", "policies", "scoring"},
     "__main__": {"cli"},
@@ -82,6 +83,7 @@ LATER = {
     "overhead": {"encoders", "routers"},
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into
     "training": {"evaluation", "routers"},
+    "serving": {"encoders", "routers"},  # to see which routers run in the core
     "cli": {
         "artifact",
         "augmentation",
@@ -99,6 +101,7 @@ LATER = {
         "overhead",
         "reporting",
         "routers",
+        "serving",
         "tables",
         "training",
     },

@@ -22,6 +22,7 @@ from fastroute.cli import (
     report,
     route,
     score,
+    serve,
     train,
 )
 from fastroute.cli import eval as eval_command
@@ -38,6 +39,7 @@ __all__ = ["main"]
 COMMANDS = (
     route,
     score,
+    serve,
     report,
     train,
     eval_command,

@@ -1,0 +1,117 @@
+"""uvicorn's protocol with bounds on the size and time of headers, and errors in OpenAI's form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastroute.serving.refusals import error_body
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from fastroute.serving.config import Limits
+
+__all__ = ["bounded_protocol"]
+
+_LINES: Final = {400: b"400 Bad Request", 408: b"408 Request Timeout", 431: b"431 Request Header Fields Too Large"}
+
+
+def bounded_protocol(limits: Callable[[], Limits]) -> type[asyncio.Protocol]:
+    """Return a class of protocols for ``uvicorn.Config(http=...)``.
+
+    Parameters
+    ----------
+    limits
+        Returns those of now: ``header_bytes``, of the path, names and values together, and ``header_seconds``, from
+        a request's first byte, or the connection's start, to the end of its headers.
+    """
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class BoundedProtocol(HttpToolsProtocol):
+        _size = 0
+        _gathered = 0
+        _most = 0
+        _status = 400
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._most = limits().header_bytes
+            self._start_timer()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._size = 0
+            if self._timer is None:
+                self._start_timer()
+
+        def on_url(self, url: bytes) -> None:
+            self._grow(len(url))
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._grow(len(name) + len(value))
+            super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._stop_timer()
+            super().on_headers_complete()
+            if self.parser.should_upgrade():
+                self.cycle.keep_alive = False  # to nothing; what follows is not read as HTTP
+
+        def data_received(self, data: bytes) -> None:
+            # A header that never ends is no header yet: what the parser gathers is bounded too.
+            if self._timer is not None:
+                if self._gathered > self._most:
+                    self._status = 431
+                    self.send_400_response("")
+                    return
+                self._gathered += len(data)
+            super().data_received(data)
+
+        def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's name
+            self._stop_timer()
+            status, self._status = self._status, 400
+            if self.transport.is_closing():
+                return
+            if self.cycle is not None and not self.cycle.response_complete:
+                if self.cycle.response_started or self.pipeline:
+                    self.transport.abort()  # in the middle of another answer
+                    return
+                # The request's body is at fault: it is answered here, and by nobody else.
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+            messages = {400: "found no valid HTTP request", 408: "the headers took too long"}
+            message = messages.get(status, f"headers: allowed: {self._most} bytes")
+            codes = {400: "invalid_http", 408: "timeout"}
+            body = error_body(status, message, codes.get(status, "headers_too_large"))
+            head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            self.transport.write(head % (_LINES[status], len(body)) + body)
+            self.transport.close()
+
+        def _grow(self, count: int) -> None:
+            self._size += count
+            if self._size > self._most:
+                self._status = 431
+                raise ValueError  # the parser ends with an error, which send_400_response answers
+
+        def _start_timer(self) -> None:
+            self._gathered = 0
+            self._timer = self.loop.call_later(limits().header_seconds, self._expire)
+
+        def _stop_timer(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _expire(self) -> None:
+            self._timer = None
+            self._status = 408
+            self.send_400_response("")
+
+    return BoundedProtocol
