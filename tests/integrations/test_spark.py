@@ -407,7 +407,7 @@ SCHEMAS = {
         ({"router": 5}, InvalidTypeError, "router: found int, allowed: a built-in name"),
         ({"column": 5}, InvalidTypeError, "column: found int"),
         ({"model_column": b"model"}, InvalidTypeError, "model_column: found bytes"),
-        ({"score_column": "model"}, InvalidArgumentError, "score_column and model_column are both 'model'"),
+        ({"score_column": "model"}, InvalidArgumentError, "two of the new columns would be named 'model'"),
         ({"threshold": 1.5}, InvalidArgumentError, "threshold: found 1.5"),
         ({"threshold": "half"}, InvalidTypeError, "threshold: found"),
         ({"on_error": "skip"}, InvalidArgumentError, "on_error: found 'skip', allowed: 'fail' or 'null'"),

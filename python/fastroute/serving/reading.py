@@ -133,8 +133,8 @@ def read_yaml(path: Path) -> Node:
     if len(content) > _MOST_BYTES:
         raise DataError(f"{path}: found more than {_MOST_BYTES} bytes, allowed: {_MOST_BYTES}")
 
-    class Loader(yaml.SafeLoader):
-        """A key that occurs twice is an error: one of the two would be lost in silence."""
+    # A key that occurs twice is an error: one of the two would be lost in silence.
+    strict: Any = type("StrictLoader", (yaml.SafeLoader,), {})
 
     def mapping(loader: Any, node: Any) -> dict[Any, Any]:
         seen = set()
@@ -149,9 +149,9 @@ def read_yaml(path: Path) -> Node:
             seen.add(key)
         return dict(loader.construct_mapping(node, deep=True))
 
-    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    strict.add_constructor("tag:yaml.org,2002:map", mapping)
     try:
-        value = yaml.load(content, Loader)  # noqa: S506 - of SafeLoader
+        value = yaml.load(content, strict)  # noqa: S506 - of SafeLoader
     except _UnreadableError as error:
         raise DataError(f"{path}: found {error}, allowed: each key once, as text") from None
     except yaml.YAMLError as error:
