@@ -75,7 +75,7 @@ def main() -> int:
             log.unlink()
     made = {
         "format": "fastroute.large-logs/1",
-        "command": " ".join(["python", "-m", "benchmarks.large_logs", *sys.argv[1:]]),
+        "command": f"python -m benchmarks.large_logs -o {args.output}{' --quick' if args.quick else ''}",
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
         "machine": {**machine(), "load": [round(each, 2) for each in (load, os.getloadavg()[0])]},
         "prompts": len(prompts),
