@@ -167,8 +167,11 @@ class ReadAhead(Generic[T]):
 
     def close(self) -> None:
         """Stop reading, and wait until the thread has let go of the input."""
-        self._channel.drop()
-        self._worker.wait_out()
+        try:
+            self._channel.drop()
+        finally:
+            self._channel.drop()  # once more, where an interrupt came first
+            self._worker.wait_out()
 
     def _run(self) -> None:
         failure: BaseException | None = None
@@ -224,8 +227,11 @@ class WriteBehind(Generic[T]):
 
     def close(self) -> None:
         """Throw away what has not been handled, and wait for the thread."""
-        self._channel.drop()
-        self._worker.wait_out()
+        try:
+            self._channel.drop()
+        finally:
+            self._channel.drop()  # once more, where an interrupt came first
+            self._worker.wait_out()
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
