@@ -80,7 +80,7 @@ class ParquetScores:
         names = list(dict.fromkeys(name for name in wanted if name is not None))
         position = 0
         try:
-            for rows in self._file.iter_batches(_BATCH_ROWS, columns=names):
+            for rows in self._file.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
                 position += rows.num_rows
                 yield self._batch(rows, position)
         except (self._arrow.ArrowException, OSError) as error:
