@@ -80,7 +80,7 @@ def document(
         "format": FORMAT,
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
         "command": command,
-        "commit": _commit(),
+        "commit": commit(),
         "failed": failed,
         "machine": {**machine(), "load": [round(each, 2) for each in (load[0], os.getloadavg()[0])]},
         "versions": _versions(groups),
@@ -89,7 +89,7 @@ def document(
     }
 
 
-def _commit() -> dict[str, Any]:
+def commit() -> dict[str, Any]:
     """The commit, and whether files of it had been changed; None outside a checkout of git."""
 
     def git(*args: str) -> str | None:

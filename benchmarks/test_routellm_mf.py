@@ -44,11 +44,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     if not python:
         pytest.skip(WITHOUT)
     rng = np.random.default_rng(SEED)
-    weights = {
-        "P.weight": rng.standard_normal((MODELS, RANK), np.float32),
-        "text_proj.0.weight": rng.standard_normal((RANK, DIM), np.float32) / np.float32(DIM**0.5),
-        "classifier.0.weight": rng.standard_normal((1, RANK), np.float32),
-    }
+    weights = random_weights(rng)
     queries = rng.standard_normal((QUERIES, DIM), np.float32)
     with RouteLLM(python) as routellm:
         rows = routellm.mf_rows()
@@ -57,6 +53,15 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         path = tmp_path_factory.mktemp("mf") / "same-weights"
         models = sorted(rows, key=lambda name: rows[name])
         yield Both(routellm, _fastroute(path, weights, models), queries)
+
+
+def random_weights(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Tensors of a checkpoint of RouteLLM's, by its names."""
+    return {
+        "P.weight": rng.standard_normal((MODELS, RANK), np.float32),
+        "text_proj.0.weight": rng.standard_normal((RANK, DIM), np.float32) / np.float32(DIM**0.5),
+        "classifier.0.weight": rng.standard_normal((1, RANK), np.float32),
+    }
 
 
 def _fastroute(path: Path, weights: dict[str, np.ndarray], models: list[str]) -> Any:

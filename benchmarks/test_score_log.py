@@ -22,7 +22,7 @@ from tests.reference.routellm_peer import VARIABLE, WITHOUT, RouteLLM
 
 import fastroute
 from benchmarks.conftest import BASELINE, FASTROUTE, SEED
-from benchmarks.test_routellm_mf import DIM, MODELS, PAIR, RANK
+from benchmarks.test_routellm_mf import DIM, PAIR, random_weights
 from fastroute.batch import score_log
 
 ROWS, FEWER = 1_000_000, 100_000
@@ -137,14 +137,9 @@ def test_routellm(benchmark: Any) -> None:
     if not python:
         pytest.skip(WITHOUT)
     rng = np.random.default_rng(SEED)
-    weights = {
-        "P.weight": rng.standard_normal((MODELS, RANK), np.float32),
-        "text_proj.0.weight": rng.standard_normal((RANK, DIM), np.float32) / np.float32(DIM**0.5),
-        "classifier.0.weight": rng.standard_normal((1, RANK), np.float32),
-    }
     benchmark.group = ROUTELLM
     with RouteLLM(python) as routellm:
-        routellm.load_mf(weights, rng.standard_normal((64, DIM), np.float32), PAIR)
+        routellm.load_mf(random_weights(rng), rng.standard_normal((64, DIM), np.float32), PAIR)
         benchmark.extra_info |= {"role": BASELINE, "versions": routellm.versions}
         scores = benchmark.pedantic(routellm.apply_mf, (FEWER,), rounds=1, iterations=1)
         np.testing.assert_allclose(scores[:64], routellm.score_mf(64), atol=1e-6)

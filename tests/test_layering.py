@@ -55,7 +55,7 @@ AT_LOADING = {
     "evaluation": {"errors", "routers", "tables"},
     # evaluation for the prices of answers
     "overhead": {"_core", "errors", "evaluation"},
-    "reporting": {"artifact", "batch", "errors", "policies"},
+    "reporting": {"artifact", "batch", "errors", "messages", "policies"},
     "client": {"endpoints", "errors", "loading", "messages", "model_names", "policies"},
     "compat": {"client", "errors", "model_names"},
     "serving": {"endpoints", "errors", "loading", "messages", "model_names", "policies"},

@@ -7,11 +7,10 @@ import itertools
 import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +20,7 @@ import numpy as np
 
 import fastroute
 from benchmarks.curves.plots import FORMAT, Plot, Point
+from benchmarks.results import commit
 from fastroute import _core
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -150,19 +150,6 @@ def int8_rate(clock: Clock) -> float:
     return best
 
 
-@lru_cache(maxsize=1)
-def _commit() -> dict[str, Any]:
-    def git(*args: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *args], cwd=CHECKOUT, capture_output=True, text=True, check=False)
-        except OSError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return {"id": git("rev-parse", "HEAD"), "changed": None if changed is None else bool(changed)}
-
-
 def _from_proc(file: str, name: str) -> str | None:
     path = Path("/proc") / file
     found = re.search(rf"^{name}\s*:\s*(.*)$", path.read_text(), re.MULTILINE) if path.is_file() else None
@@ -189,7 +176,7 @@ def document(plots: list[Plot], *, command: str, load: tuple[float, ...], quick:
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
         "command": command,
         "quick": quick,
-        "commit": _commit(),
+        "commit": commit(),
         "machine": {
             "cpu": _from_proc("cpuinfo", "model name") or platform.processor() or platform.machine(),
             "family": _from_proc("cpuinfo", "cpu family"),

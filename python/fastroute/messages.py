@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 
 from fastroute.errors import DataError, InvalidArgumentError
 
-__all__ = ["TURNS", "decode", "prompt_of"]
+__all__ = ["TURNS", "decode", "json_type", "prompt_of"]
 
 TURNS = ("last-user", "first-user", "users", "all")
 _TEXT_PARTS = ("text", "input_text", "output_text")
@@ -80,7 +80,7 @@ def prompt_of(messages: object, turn: str = "last-user") -> str:
     if turn not in TURNS:
         raise InvalidArgumentError(f"turn: found {turn!r}, allowed: {', '.join(TURNS)}")
     if not isinstance(messages, (list, tuple)):
-        raise DataError(f"expected an array of messages, found {_name(messages)}")
+        raise DataError(f"expected an array of messages, found {json_type(messages)}")
     numbered = list(enumerate(messages, 1))
     role = None if turn == "all" else "user"
     texts = _texts(reversed(numbered) if turn == "last-user" else iter(numbered), role)
@@ -123,10 +123,10 @@ def _texts(numbered: Iterator[tuple[int, object]], wanted: str | None) -> Iterat
         place = f"message {number}"
         members = _members(message)
         if members is None:
-            raise DataError(f"{place}: expected an object, found {_name(message)}")
+            raise DataError(f"{place}: expected an object, found {json_type(message)}")
         role = members.get("role", _NOTHING)
         if not isinstance(role, str):
-            raise DataError(f"{place}: role: expected a string, found {_name(role)}")
+            raise DataError(f"{place}: role: expected a string, found {json_type(role)}")
         if wanted is not None and role != wanted:
             continue
         content = members.get("content", _NOTHING if role == "user" else None)
@@ -141,7 +141,7 @@ def _text_of(content: object, place: str) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, (list, tuple)):
-        raise DataError(f"{place}: expected a string, null or an array of parts, found {_name(content)}")
+        raise DataError(f"{place}: expected a string, null or an array of parts, found {json_type(content)}")
     texts = (_part_text(part, f"{place}: part {number}") for number, part in enumerate(content, 1))
     return "\n".join(text for text in texts if text is not None)
 
@@ -152,15 +152,15 @@ def _part_text(part: object, place: str) -> str | None:
         return part
     members = _members(part)
     if members is None:
-        raise DataError(f"{place}: expected an object or a string, found {_name(part)}")
+        raise DataError(f"{place}: expected an object or a string, found {json_type(part)}")
     kind = members.get("type", _NOTHING)
     if not isinstance(kind, str):
-        raise DataError(f"{place}: type: expected a string, found {_name(kind)}")
+        raise DataError(f"{place}: type: expected a string, found {json_type(kind)}")
     if kind not in _TEXT_PARTS:
         return None
     text = members.get("text", _NOTHING)
     if not isinstance(text, str):
-        raise DataError(f"{place}: text: expected a string, found {_name(text)}")
+        raise DataError(f"{place}: text: expected a string, found {json_type(text)}")
     return text
 
 
@@ -173,6 +173,6 @@ def _members(value: object) -> Mapping[object, object] | None:
     return None
 
 
-def _name(value: object) -> str:
-    """Return what a value is called in JSON, or else its type's name."""
+def json_type(value: object) -> str:
+    """Return what a message calls the type of a value: as in JSON, or else by its type's name."""
     return _TYPE_NAMES.get(type(value), type(value).__name__)

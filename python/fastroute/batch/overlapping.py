@@ -132,21 +132,12 @@ def _raise(failure: BaseException | None) -> None:
         del failure
 
 
-class ReadAhead(Generic[T]):
-    """Iterates over items that another thread takes from an iterator, once it is entered.
+class _Stage(Generic[T]):
+    """A thread at the other end of a channel, from entering to leaving."""
 
-    Parameters
-    ----------
-    items : generator of (item, size)
-        Sizes in bytes. It is used, and closed, by the other thread alone.
-    limit : int
-        Bytes of items that may wait.
-    """
-
-    def __init__(self, items: Generator[tuple[T, int], None, None], limit: int) -> None:
-        self._items = items
+    def __init__(self, limit: int, name: str) -> None:
         self._channel: _Channel[T] = _Channel(limit)
-        self._worker = _Worker(self._run, "fastroute-read")
+        self._worker = _Worker(self._run, name)
 
     def __enter__(self) -> Self:
         try:
@@ -159,19 +150,38 @@ class ReadAhead(Generic[T]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[T]:
-        while (taken := self._channel.take()) is not None:
-            item, size = taken
-            yield item
-            self._channel.free(size)
-
     def close(self) -> None:
-        """Stop reading, and wait until the thread has let go of the input."""
+        """Throw away what has not been taken, and wait until the thread has let go of everything."""
         try:
             self._channel.drop()
         finally:
             self._channel.drop()  # once more, where an interrupt came first
             self._worker.wait_out()
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class ReadAhead(_Stage[T]):
+    """Iterates over items that another thread takes from an iterator, once it is entered.
+
+    Parameters
+    ----------
+    items : generator of (item, size)
+        Sizes in bytes. It is used, and closed, by the other thread alone.
+    limit : int
+        Bytes of items that may wait.
+    """
+
+    def __init__(self, items: Generator[tuple[T, int], None, None], limit: int) -> None:
+        super().__init__(limit, "fastroute-read")
+        self._items = items
+
+    def __iter__(self) -> Iterator[T]:
+        while (taken := self._channel.take()) is not None:
+            item, size = taken
+            yield item
+            self._channel.free(size)
 
     def _run(self) -> None:
         failure: BaseException | None = None
@@ -185,7 +195,7 @@ class ReadAhead(Generic[T]):
         self._channel.end(failure)
 
 
-class WriteBehind(Generic[T]):
+class WriteBehind(_Stage[T]):
     """Hands items to a function in another thread, in order, once it is entered.
 
     Parameters
@@ -197,21 +207,9 @@ class WriteBehind(Generic[T]):
     """
 
     def __init__(self, handle: Callable[[T], None], limit: int) -> None:
+        super().__init__(limit, "fastroute-write")
         self._handle = handle
-        self._channel: _Channel[T] = _Channel(limit)
         self._failure: BaseException | None = None
-        self._worker = _Worker(self._run, "fastroute-write")
-
-    def __enter__(self) -> Self:
-        try:
-            self._worker.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def put(self, item: T, size: int) -> None:
         """Add an item; raises what the function failed with."""
@@ -224,14 +222,6 @@ class WriteBehind(Generic[T]):
         self._channel.end()
         self._worker.wait()
         self._raise_failure()
-
-    def close(self) -> None:
-        """Throw away what has not been handled, and wait for the thread."""
-        try:
-            self._channel.drop()
-        finally:
-            self._channel.drop()  # once more, where an interrupt came first
-            self._worker.wait_out()
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

@@ -24,7 +24,8 @@ from fastroute.batch.rejects import check_rejects, rejects_file
 from fastroute.batch.rows import AddedColumns
 from fastroute.batch.runs.journal import Counts, Reached
 from fastroute.batch.runs.manifest import describe
-from fastroute.batch.runs.workspace import Places, Workspace, finished_run
+from fastroute.batch.runs.places import Places
+from fastroute.batch.runs.workspace import Workspace, finished_run
 from fastroute.batch.scoring import Scored, Scorer, score_texts
 from fastroute.batch.summary import MAX_NAMED_ROWS, Progress, RouterSummary, ScoreSummary
 from fastroute.batch.writing import FileWriting, StreamWriting, Writing, read_rejects
@@ -158,7 +159,7 @@ def score_log(
         drops_rows=on_error == "skip",
         many=inputs.many,
     )
-    run = _Run(panel, reading, inputs, on_error, memory, checkpoint, progress, started)
+    run = _Run(panel, reading, inputs, memory, checkpoint, progress, started)
     if not inputs.many:
         # What exists may be the end of the run that is to be gone on with.
         check_endpoints(inputs.files[0].path, reading.target, overwrite=overwrite or resume)
@@ -175,7 +176,7 @@ def score_log(
 
 def _is_file(target: str) -> bool:
     """Whether an output is, or will be, a regular file."""
-    return target != STANDARD and (Path(target).is_file() or not os.path.lexists(target) or not Path(target).exists())
+    return target != STANDARD and (Path(target).is_file() or not Path(target).exists())
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,6 @@ class _Run:
     panel: _Panel
     reading: Reading
     inputs: Inputs
-    on_error: OnError
     memory: int
     checkpoint: int
     progress: Progress | None
@@ -339,7 +339,7 @@ class _Run:
             raise DataError(str(event.bad))
         if not isinstance(event, Rows):
             return []
-        if event.batch.bad and self.on_error == "fail":
+        if event.batch.bad and not self.reading.skips:
             raise DataError(str(event.batch.bad[0]))
         return self.panel.score(event.batch.prompts)
 

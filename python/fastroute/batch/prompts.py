@@ -4,29 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastroute.batch.rows import UnusableRowError
 from fastroute.errors import DataError, InvalidArgumentError
-from fastroute.messages import TURNS, decode, prompt_of
+from fastroute.messages import TURNS, decode, json_type, prompt_of
 
-__all__ = ["NoPromptError", "PromptColumn", "json_type"]
-
-_TYPE_NAMES = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-}
-
-
-def json_type(value: object) -> str:
-    """Return what a message calls the type of a JSON value."""
-    return _TYPE_NAMES.get(type(value), type(value).__name__)
-
-
-class NoPromptError(Exception):
-    """A row holds no prompt; the message is the reason."""
+__all__ = ["PromptColumn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +36,21 @@ class PromptColumn:
             raise InvalidArgumentError(f"turn: found {self.turn!r}, allowed: {', '.join(TURNS)}")
 
     def of_value(self, value: object) -> str:
-        """Return the prompt of a JSON value, or raise NoPromptError; text may hold a message list as JSON."""
+        """Return the prompt of a JSON value, or raise UnusableRowError; text may hold a message list as JSON."""
         if self.turn is not None:
             return self.of_text(value) if isinstance(value, str) else self._of_messages(value)
         if not isinstance(value, str):
-            raise NoPromptError(f"column {self.name!r}: expected a string, found {json_type(value)}")
+            raise UnusableRowError(f"column {self.name!r}: expected a string, found {json_type(value)}")
         return value
 
     def of_text(self, text: str) -> str:
-        """Return the prompt of a cell of text, or raise NoPromptError."""
+        """Return the prompt of a cell of text, or raise UnusableRowError."""
         if self.turn is None:
             return text
         try:
             messages = decode(text)
         except DataError as problem:
-            raise NoPromptError(f"column {self.name!r}: {problem}") from None
+            raise UnusableRowError(f"column {self.name!r}: {problem}") from None
         return self._of_messages(messages)
 
     def _of_messages(self, messages: object) -> str:
@@ -76,4 +58,4 @@ class PromptColumn:
         try:
             return prompt_of(messages, self.turn)
         except DataError as problem:
-            raise NoPromptError(f"column {self.name!r}: {problem}") from None
+            raise UnusableRowError(f"column {self.name!r}: {problem}") from None

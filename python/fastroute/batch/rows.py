@@ -36,6 +36,10 @@ class Texts(Protocol):
     def __iter__(self) -> Iterator[str]: ...
 
 
+class UnusableRowError(Exception):
+    """A row can't be used; the message is the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """A row that can't be scored.

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fastroute.cli.exits import DONE
-from fastroute.cli.parsing import add_command, positive_number
+from fastroute.cli.parsing import add_command, positive_number, price
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,7 +74,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     prices = parser.add_argument_group("prices")
     prices.add_argument(
-        "--core-hour", type=_price, default=0.04, metavar="D", help="dollars for a core for an hour (default: 0.04)"
+        "--core-hour", type=price, default=0.04, metavar="D", help="dollars for a core for an hour (default: 0.04)"
     )
     prices.add_argument("--strong-dollars", type=_above_zero, metavar="D", help="of an answer (default: 0.00887)")
     prices.add_argument("--weak-dollars", type=_above_zero, metavar="D", help="of an answer (default: 0.0000862)")
@@ -233,17 +233,7 @@ def _as_json(
 
 
 def _above_zero(text: str) -> float:
-    value = _price(text)
+    value = price(text)
     if not value:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _price(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0 or more")
     return value

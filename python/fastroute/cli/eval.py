@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
-import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastroute.cli.exits import DONE
-from fastroute.cli.parsing import add_command, positive_number, unit_interval, whole_number
+from fastroute.cli.parsing import add_command, positive_number, price, unit_interval, whole_number
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
     from fastroute.cli.parsing import Subparsers
@@ -68,9 +67,9 @@ def add_parser(subparsers: Subparsers) -> None:
     pair = parser.add_argument_group("models and prices")
     pair.add_argument("--strong", metavar="MODEL", help="strong model, as the data calls it (default: GPT-4-1106)")
     pair.add_argument("--weak", metavar="MODEL", help="weak model, as the data calls it (default: Mixtral-8x7B)")
-    pair.add_argument("--strong-dollars", type=_price, metavar="D", help="price of an answer (default: 0.00887)")
-    pair.add_argument("--weak-dollars", type=_price, metavar="D", help="price of an answer (default: 0.0000862)")
-    pair.add_argument("--router-dollars", type=_price, metavar="D", help="price of a decision (default: 1e-9)")
+    pair.add_argument("--strong-dollars", type=price, metavar="D", help="price of an answer (default: 0.00887)")
+    pair.add_argument("--weak-dollars", type=price, metavar="D", help="price of an answer (default: 0.0000862)")
+    pair.add_argument("--router-dollars", type=price, metavar="D", help="price of a decision (default: 1e-9)")
     measured = parser.add_argument_group("measuring")
     measured.add_argument(
         "--keep", type=unit_interval, default=0.95, metavar="Q", help="part of the strong quality (default: 0.95)"
@@ -366,13 +365,3 @@ def _image(path: str) -> str:
     if suffix not in _IMAGES:
         raise InvalidArgumentError(f"--plot: found {path!r}; allowed: a name that ends in {', '.join(_IMAGES)}")
     return _IMAGES[suffix]
-
-
-def _price(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a price, 0 or more")
-    return value

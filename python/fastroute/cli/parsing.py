@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -94,6 +95,17 @@ def unit_interval(text: str) -> float:
 def printable(text: str) -> str:
     """Escape what could drive a terminal: names may come from anywhere."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def price(text: str) -> float:
+    """Parse an option's price, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a price, 0 or more")
+    return value
 
 
 def byte_size(text: str) -> int:

@@ -21,6 +21,11 @@ def add_router_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|PATH",
         help="built-in router or artifact (default: %(default)s)",
     )
+    add_pair_options(group)
+
+
+def add_pair_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options of the two models and of the threshold."""
     group.add_argument("--strong", metavar="MODEL", help="strong model of the pair (default: the router's)")
     group.add_argument("--weak", metavar="MODEL", help="weak model of the pair (default: the router's)")
     group.add_argument(
@@ -35,5 +40,10 @@ def load_router(args: argparse.Namespace) -> Router:
     """Load the router that the options choose."""
     import fastroute
 
+    return fastroute.load(args.router, **given_pair(args))
+
+
+def given_pair(args: argparse.Namespace) -> dict[str, str]:
+    """Return the models that the options name, as arguments of `fastroute.load`."""
     pair = {"strong": args.strong, "weak": args.weak}
-    return fastroute.load(args.router, **{key: model for key, model in pair.items() if model is not None})
+    return {key: model for key, model in pair.items() if model is not None}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastroute.cli.exits import DONE, FAILURE, complain
-from fastroute.cli.parsing import add_command, byte_size, unit_interval
+from fastroute.cli.parsing import add_command, byte_size
+from fastroute.cli.routers import add_pair_options, given_pair
 from fastroute.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -164,14 +165,7 @@ def _add_router_options(parser: argparse.ArgumentParser) -> None:
         help="built-in router or artifact (default: experts); may be given several times, with columns named "
         "score_LABEL and model_LABEL (default label: the name, or the path's last part)",
     )
-    group.add_argument("--strong", metavar="MODEL", help="strong model of the pair (default: the router's)")
-    group.add_argument("--weak", metavar="MODEL", help="weak model of the pair (default: the router's)")
-    group.add_argument(
-        "--threshold",
-        type=unit_interval,
-        metavar="T",
-        help="scores from T up go to the strong model, 0 to 1 (default: the router's); for one router",
-    )
+    add_pair_options(group)
 
 
 def _add_resource_options(parser: argparse.ArgumentParser) -> None:
@@ -196,8 +190,7 @@ def _add_resource_options(parser: argparse.ArgumentParser) -> None:
 def _load_routers(args: argparse.Namespace) -> dict[str, Router]:
     import fastroute
 
-    pair = {"strong": args.strong, "weak": args.weak}
-    given = {key: model for key, model in pair.items() if model is not None}
+    given = given_pair(args)
     routers: dict[str, Router] = {}
     for text in args.router or ["experts"]:
         label, _, name = text.partition("=")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fastroute.batch.formats.parquet import import_pyarrow
-from fastroute.batch.rows import BadRow
+from fastroute.batch.rows import BadRow, UnusableRowError
 from fastroute.errors import DataError
-from fastroute.reporting.rows import BadCellError, Columns, Labels, ScoredRows, group_label, label_of
+from fastroute.reporting.rows import Columns, Labels, ScoredRows, group_label, label_of
 from fastroute.reporting.text import check_names
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class ParquetScores:
         for code, cell in enumerate(cells):
             try:
                 labels.append(group_label(self._columns, cell))
-            except BadCellError as problem:  # noqa: PERF203
+            except UnusableRowError as problem:  # noqa: PERF203
                 labels.append(None)
                 for row in np.flatnonzero(codes == code).tolist():
                     bad.setdefault(row, str(problem))

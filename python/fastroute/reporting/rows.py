@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fastroute.batch.rows import BadRow, name_columns
+from fastroute.batch.rows import BadRow, UnusableRowError, name_columns
+from fastroute.messages import json_type
 from fastroute.reporting.days import day_of
 from fastroute.reporting.partitions import Partition
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "BadCellError",
     "Columns",
     "Labels",
     "PendingRows",
@@ -32,11 +32,6 @@ __all__ = [
 
 MAX_BATCH_ROWS = 8192
 _LONGEST_LABEL = 120
-_TYPE_NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-
-
-class BadCellError(Exception):
-    """A cell can't be used; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +120,7 @@ class PendingRows:
     bad: list[BadRow] = field(default_factory=list)
 
     def add(self, score: object, model: object, group: object) -> None:
-        """Take in the cells of a row; raises BadCellError."""
+        """Take in the cells of a row; raises UnusableRowError."""
         value = score_of(self.columns.score, score)
         label = None
         if self.columns.group is not None:
@@ -161,29 +156,29 @@ class PendingRows:
 
 
 def score_of(column: str, cell: object) -> float:
-    """Return a cell's number from 0 to 1, or raise BadCellError; texts are read as numbers."""
+    """Return a cell's number from 0 to 1, or raise UnusableRowError; texts are read as numbers."""
     number = cell
     if isinstance(cell, str):
         try:
             number = float("" if "_" in cell else cell)
         except ValueError:
             shown = repr(cell[:60]) if cell else "an empty cell"
-            raise BadCellError(f"column {column!r}: expected a number from 0 to 1, found {shown}") from None
+            raise UnusableRowError(f"column {column!r}: expected a number from 0 to 1, found {shown}") from None
     if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise BadCellError(f"column {column!r}: expected a number from 0 to 1, found {_TYPE_NAMES[type(number)]}")
+        raise UnusableRowError(f"column {column!r}: expected a number from 0 to 1, found {json_type(number)}")
     if not 0 <= number <= 1:  # NaN too
-        raise BadCellError(f"column {column!r}: expected a number from 0 to 1, found {number:.9g}")
+        raise UnusableRowError(f"column {column!r}: expected a number from 0 to 1, found {number:.9g}")
     return float(number)
 
 
 def group_label(columns: Columns, cell: object) -> str | None:
-    """Return the group that a cell stands for, or raise BadCellError."""
+    """Return the group that a cell stands for, or raise UnusableRowError."""
     if not columns.by_day:
         return label_of(cell.value if isinstance(cell, Partition) else cell)
     try:
         return cell.day() if isinstance(cell, Partition) else day_of(cell)
     except ValueError as problem:
-        raise BadCellError(f"column {columns.group!r}: {problem}") from None
+        raise UnusableRowError(f"column {columns.group!r}: {problem}") from None
 
 
 def label_of(cell: object) -> str | None:

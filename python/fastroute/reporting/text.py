@@ -6,17 +6,17 @@ import json
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.batch.formats.delimited import Records
-from fastroute.batch.formats.lines import Lines, too_long
-from fastroute.batch.rows import name_columns
+from fastroute.batch.formats.jsonl import parsed_line
+from fastroute.batch.formats.lines import Lines
+from fastroute.batch.rows import UnusableRowError, name_columns
 from fastroute.errors import DataError
-from fastroute.reporting.rows import BadCellError, Columns, PendingRows, ScoredRows, other_scores
+from fastroute.reporting.rows import Columns, PendingRows, ScoredRows, other_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["DelimitedScores", "JsonLinesScores"]
 
-_TYPE_NAMES = {list: "an array", str: "a string", float: "a number", int: "a number", bool: "a boolean"}
 _LONGEST_INTEGER = 18  # digits; a longer one is read as a float, at any length
 
 
@@ -61,16 +61,16 @@ class JsonLinesScores:
                 continue
             row += 1
             try:
-                members = _parse_object(line.raw)
+                members = parsed_line(line.raw, _DECODER)
                 if columns.score not in members:
-                    raise BadCellError(_no_score(columns.score, list(members)))  # noqa: TRY301
+                    raise UnusableRowError(_no_score(columns.score, list(members)))  # noqa: TRY301
                 if isinstance(members[columns.score], str):
                     found = "expected a number from 0 to 1, found a string"
-                    raise BadCellError(f"column {columns.score!r}: {found}")  # noqa: TRY301
+                    raise UnusableRowError(f"column {columns.score!r}: {found}")  # noqa: TRY301
                 group_seen = group_seen or columns.group in members
                 group = members.get(columns.group, columns.partition)  # type: ignore[arg-type]
                 pending.add(members[columns.score], members.get(columns.model), group)  # type: ignore[arg-type]
-            except BadCellError as problem:
+            except UnusableRowError as problem:
                 pending.reject(row, line.number, str(problem))
             if pending.full:
                 yield pending.batch(self._lines.position)
@@ -129,13 +129,13 @@ class DelimitedScores:
             row += 1
             try:
                 if isinstance(fields, str):
-                    raise BadCellError(fields)  # noqa: TRY301
+                    raise UnusableRowError(fields)  # noqa: TRY301
                 pending.add(
                     fields[score_at],
                     None if model_at is None else fields[model_at],
                     columns.partition if group_at is None else fields[group_at],
                 )
-            except BadCellError as problem:
+            except UnusableRowError as problem:
                 pending.reject(row, records.line, str(problem))
             if pending.full:
                 yield pending.batch(records.lines.position)
@@ -163,20 +163,3 @@ def check_names(source: str, names: list[str], columns: Columns) -> None:
 def _no_score(column: str, names: list[str]) -> str:
     found = other_scores(column, names) or f"; this row has {name_columns(names)}"
     return f"column {column!r} is missing{found}"
-
-
-def _parse_object(raw: bytes | None) -> dict[str, object]:
-    if raw is None:
-        raise BadCellError(too_long())
-    try:
-        value = _DECODER.decode(raw.decode().strip())
-    except UnicodeDecodeError as error:
-        raise BadCellError(f"invalid UTF-8 at byte {error.start + 1} of the line") from None
-    except json.JSONDecodeError as error:
-        raise BadCellError(f"broken JSON at character {error.pos + 1}: {error.msg}") from None
-    except RecursionError:
-        raise BadCellError("JSON nested too deeply") from None
-    if not isinstance(value, dict):
-        found = _TYPE_NAMES.get(type(value), "null")
-        raise BadCellError(f"expected a JSON object, found {found}")
-    return value

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.batch.formats.lines import Lines, too_long
-from fastroute.batch.prompts import NoPromptError, PromptColumn
 from fastroute.batch.rows import (
     MAX_ROW_BYTES,
     START,
@@ -19,6 +18,7 @@ from fastroute.batch.rows import (
     RawCopier,
     RawWriter,
     Sink,
+    UnusableRowError,
     name_columns,
     score_text,
 )
@@ -27,13 +27,10 @@ from fastroute.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fastroute.batch.prompts import PromptColumn
     from fastroute.batch.scoring import Scored
 
 _BOM = b"\xef\xbb\xbf"
-
-
-class _BadRecordError(Exception):
-    """A record can't be used; the message is the reason."""
 
 
 class DelimitedReader:
@@ -114,7 +111,7 @@ class DelimitedReader:
                 continue
             try:
                 prompt = self._column.of_text(outcome[self._prompt_at])
-            except NoPromptError as problem:
+            except UnusableRowError as problem:
                 pending.reject(row, self._records.line, str(problem))
             else:
                 pending.add(prompt, self._records.raw)
@@ -213,7 +210,7 @@ class _RecordLines:
         if not self.taken:
             self.first = line.number
         if line.raw is None or self._size + len(line.raw) > MAX_ROW_BYTES:
-            raise _BadRecordError(too_long())
+            raise UnusableRowError(too_long())
         self.taken.append(line.raw)
         self._size += len(line.raw)
         try:
@@ -243,7 +240,7 @@ class Records:
         """Return the fields of the first record; raises DataError, which calls the input `name`, if it has none."""
         try:
             header = self._next_filled()
-        except _BadRecordError as problem:
+        except UnusableRowError as problem:
             raise DataError(f"{name}: header (line {self.line}): {problem}") from None
         if header is None:
             raise DataError(f"{name}: the file is empty; expected a header row that names the columns")
@@ -256,7 +253,7 @@ class Records:
         """
         try:
             fields = self._next_filled()
-        except _BadRecordError as problem:
+        except UnusableRowError as problem:
             return str(problem)
         if fields is not None and len(fields) != width:
             return f"expected {width} fields, as in the header, found {len(fields)}"
@@ -272,9 +269,9 @@ class Records:
         try:
             fields = next(self._reader, None)
         except csv.Error as error:
-            raise _BadRecordError(self._source.problem or f"broken quoting or line ends: {error}") from None
+            raise UnusableRowError(self._source.problem or f"broken quoting or line ends: {error}") from None
         if self._source.problem:
-            raise _BadRecordError(self._source.problem)
+            raise UnusableRowError(self._source.problem)
         return fields
 
     @property

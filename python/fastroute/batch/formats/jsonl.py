@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from fastroute.batch.formats.lines import Lines, too_long
-from fastroute.batch.prompts import NoPromptError, PromptColumn, json_type
 from fastroute.batch.rows import (
     START,
     AddedColumns,
@@ -17,14 +16,17 @@ from fastroute.batch.rows import (
     RawCopier,
     RawWriter,
     Sink,
+    UnusableRowError,
     name_columns,
     score_text,
 )
 from fastroute.errors import DataError
+from fastroute.messages import json_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fastroute.batch.prompts import PromptColumn
     from fastroute.batch.scoring import Scored
 
 _JSON_WHITESPACE = b" \t\r\n"
@@ -81,7 +83,7 @@ class JsonLinesReader:
             row += 1
             try:
                 prompt = self._prompt(line.raw)
-            except NoPromptError as problem:
+            except UnusableRowError as problem:
                 pending.reject(row, line.number, str(problem))
             else:
                 assert line.raw is not None
@@ -102,11 +104,11 @@ class JsonLinesReader:
         yield RawCopier(sink)
 
     def _prompt(self, raw: bytes | None) -> str:
-        members = _parse_object(raw)
+        members = parsed_line(raw)
         self._added.refuse_clash(members, self._name)
         if self._column.name not in members:
             found = name_columns(list(members))
-            raise NoPromptError(f"column {self._column.name!r} is missing; this row has {found}")
+            raise UnusableRowError(f"column {self._column.name!r} is missing; this row has {found}")
         return self._column.of_value(members[self._column.name])
 
 
@@ -138,17 +140,18 @@ def _extended(raw: bytes, members: bytes) -> bytes:
     return b"".join((text[:-1], members, b"}", end))
 
 
-def _parse_object(raw: bytes | None) -> dict[str, object]:
+def parsed_line(raw: bytes | None, decoder: json.JSONDecoder = _DECODER) -> dict[str, object]:
+    """Return the object on a line, None standing for one that is too long; or raise UnusableRowError."""
     if raw is None:
-        raise NoPromptError(too_long())
+        raise UnusableRowError(too_long())
     try:
-        value = _DECODER.decode(raw.rstrip(_JSON_WHITESPACE).decode())
+        value = decoder.decode(raw.rstrip(_JSON_WHITESPACE).decode())
     except UnicodeDecodeError as error:
-        raise NoPromptError(f"invalid UTF-8 at byte {error.start + 1} of the line") from None
+        raise UnusableRowError(f"invalid UTF-8 at byte {error.start + 1} of the line") from None
     except json.JSONDecodeError as error:
-        raise NoPromptError(f"broken JSON at character {error.pos + 1}: {error.msg}") from None
+        raise UnusableRowError(f"broken JSON at character {error.pos + 1}: {error.msg}") from None
     except RecursionError:
-        raise NoPromptError("JSON nested too deeply") from None
+        raise UnusableRowError("JSON nested too deeply") from None
     if not isinstance(value, dict):
-        raise NoPromptError(f"expected a JSON object, found {json_type(value)}")
+        raise UnusableRowError(f"expected a JSON object, found {json_type(value)}")
     return value

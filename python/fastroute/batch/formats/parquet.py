@@ -20,7 +20,6 @@ from fastroute.batch.formats.parquet_writing import (
     codecs_of,
     footer_of,
 )
-from fastroute.batch.prompts import NoPromptError
 from fastroute.batch.rows import (
     START,
     AddedColumns,
@@ -29,6 +28,7 @@ from fastroute.batch.rows import (
     Mark,
     Sink,
     Texts,
+    UnusableRowError,
     name_columns,
 )
 from fastroute.errors import DataError, MissingDependencyError
@@ -132,11 +132,6 @@ class ParquetReader:
     def total(self) -> int:
         """Number of rows."""
         return int(self._file.metadata.num_rows)
-
-    @property
-    def copies(self) -> bool:
-        """Whether the other columns are copied byte for byte."""
-        return self._footer is not None
 
     def batches(self, start: Mark = START) -> Iterator[Batch[Any]]:
         """Read the rows in batches, none of which spans two row groups."""
@@ -265,7 +260,7 @@ class ParquetReader:
         for row in range(len(column)):
             try:
                 prompts.append(self._turn(column[row]))
-            except NoPromptError as problem:  # noqa: PERF203 - one bad row must not take others with it
+            except UnusableRowError as problem:  # noqa: PERF203 - one bad row must not take others with it
                 bad.append((row, str(problem)))
         return prompts, bad
 
@@ -273,7 +268,7 @@ class ParquetReader:
         try:
             return self._column.of_value(cell.as_py())
         except UnicodeDecodeError as error:
-            raise NoPromptError(f"column {self._column.name!r}: invalid UTF-8 at byte {error.start + 1}") from None
+            raise UnusableRowError(f"column {self._column.name!r}: invalid UTF-8 at byte {error.start + 1}") from None
 
 
 def import_pyarrow() -> ModuleType:

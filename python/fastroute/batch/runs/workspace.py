@@ -12,14 +12,15 @@ from fastroute.batch.outputs import sync_folder
 from fastroute.batch.rejects import publish_rejects
 from fastroute.batch.runs.journal import Journal, Reached
 from fastroute.batch.runs.manifest import FORMAT, check_same, check_shape, read_manifest, write_manifest
-from fastroute.batch.runs.places import Places
 from fastroute.errors import DataError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Places", "Workspace", "finished_run"]
+    from fastroute.batch.runs.places import Places
+
+__all__ = ["Workspace", "finished_run"]
 
 _RUN, _JOURNAL, _OUTPUT, _REJECTS, _NEW = "run.json", "journal", "output", "rejects.jsonl", "new.json"
 _OWN = {_RUN, _JOURNAL, _OUTPUT, _REJECTS, _NEW}
