@@ -26,7 +26,7 @@ from benchmarks.curves.measuring import Clock, document, native_call  # noqa: E4
 from benchmarks.curves.native_floors import NativeFloors, Parts, UnavailableError  # noqa: E402
 from benchmarks.instructions.prompts import LONG, MIDDLE, SHORT  # noqa: E402
 from fastroute import Decision  # noqa: E402
-from fastroute.encoders.static import DEFAULT_ENCODER  # noqa: E402
+from fastroute.builtin import DEFAULT_ENCODER  # noqa: E402
 
 LENGTHS = {20: SHORT, 95: MIDDLE, 400: LONG}
 ROUTERS = ("mf", "experts")

@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import fastroute
+from fastroute.builtin import STRONG, WEAK
 from fastroute.calibration import calibrate_cascade
 from fastroute.cli.train.gold import read_gold
 from fastroute.evaluation import Benchmark, evaluate, read_benchmark, read_outcomes, without_gold_prompts
 from fastroute.routers import ExpertsRouter, KnnRouter, RandomRouter, Router, SimilarityWeightedRouter
-from fastroute.routers.base import STRONG, WEAK
 from fastroute.tables import as_table
 from fastroute.training.battles import Battles, fewer_prompts, mix_battles
 from fastroute.training.comparisons import Plan, read_plan

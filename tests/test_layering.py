@@ -45,14 +45,25 @@ AT_LOADING = {
     "integrations": {"errors"},
     "tables": {"errors"},
     "training": {"_core", "artifact", "encoders", "errors", "exporting", "onnx", "tables"},
-    "exporting": {"artifact", "errors", "onnx", "policies", "routers"},
+    "exporting": {"artifact", "builtin", "errors", "onnx", "policies", "routers"},
     # exporting for its reader of folders, onnx for its reader of files, training for battles, ratings and tiers
-    "importing": {"artifact", "encoders", "errors", "exporting", "onnx", "policies", "routers", "tables", "training"},
+    "importing": {
+        "artifact",
+        "builtin",
+        "encoders",
+        "errors",
+        "exporting",
+        "onnx",
+        "policies",
+        "routers",
+        "tables",
+        "training",
+    },
     "augmentation": {"artifact", "batch", "endpoints", "errors"},
     "calibration": {"batch", "errors", "policies", "routers", "tables"},  # routers for the bounds of a cascade
     "contamination": {"artifact", "batch", "encoders", "errors"},
     "leaderboard": {"errors", "tables", "training"},  # training for its tables of battles
-    "evaluation": {"errors", "routers", "tables"},
+    "evaluation": {"builtin", "errors", "routers", "tables"},
     # evaluation for the prices of answers
     "overhead": {"_core", "errors", "evaluation"},
     "reporting": {"artifact", "batch", "errors", "messages", "policies"},
@@ -80,7 +91,7 @@ LATER = {
     "reporting": {"evaluation"},  # for the paper's prices
     "exporting": {"fastroute"},  # for its version
     "importing": {"fastroute"},  # for its version
-    "overhead": {"encoders", "routers"},
+    "overhead": {"builtin", "encoders", "routers"},
     # for figures on held-out prompts, and for the router that a fine-tuned encoder is made into
     "training": {"evaluation", "routers"},
     "serving": {"encoders", "routers"},  # to see which routers run in the core

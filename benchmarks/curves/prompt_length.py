@@ -15,7 +15,7 @@ from benchmarks.curves.measuring import CHECKOUT, Clock, Reader, native_call, th
 from benchmarks.curves.native_floors import NativeFloors, Parts, UnavailableError
 from benchmarks.curves.plots import Curve, Plot, Point
 from fastroute import _core
-from fastroute.encoders.static import DEFAULT_ENCODER
+from fastroute.builtin import DEFAULT_ENCODER
 
 TOKENS = (10, 30, 100, 300, 512, 1_000, 3_000, 10_000, 30_000, 100_000)
 QUICK = (10, 512, 10_000)

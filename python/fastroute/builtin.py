@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-__all__ = ["encoders", "find_encoder", "find_router", "routers"]
+__all__ = ["DEFAULT_ENCODER", "STRONG", "WEAK", "encoders", "find_encoder", "find_router", "routers"]
+
+DEFAULT_ENCODER: Final = "static-minilm-l6"
+# The pair of RouteLLM's paper, which everything that takes a pair starts from.
+STRONG: Final = "gpt-4-1106-preview"
+WEAK: Final = "mixtral-8x7b-instruct-v0.1"
 
 _ASSETS = Path(__file__).parent / "assets"
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from fastroute import builtin
 from fastroute.artifact import ENCODER, Artifact, read_artifact
 from fastroute.artifact.folder import checked_path
+from fastroute.builtin import DEFAULT_ENCODER
 from fastroute.encoders.onnx import OnnxEncoder
 from fastroute.encoders.openai import OpenAIEncoder
-from fastroute.encoders.static import DEFAULT_ENCODER, StaticEncoder
+from fastroute.encoders.static import StaticEncoder
 from fastroute.errors import ArtifactCorruptError, InvalidTypeError
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_ENCODER", "TABLE_FILE", "TOKENIZER_FILE", "StaticEncoder"]
+__all__ = ["TABLE_FILE", "TOKENIZER_FILE", "StaticEncoder"]
 
-DEFAULT_ENCODER = "static-minilm-l6"
 TABLE_FILE = "encoder.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastroute.builtin import STRONG, WEAK
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.evaluation.metrics import STRONG_DOLLARS, WEAK_DOLLARS, Outcomes
-from fastroute.routers.base import STRONG, WEAK
 
 if TYPE_CHECKING:
     import os

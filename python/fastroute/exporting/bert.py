@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fastroute.builtin import STRONG, WEAK
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
 from fastroute.exporting import PRECISIONS
 from fastroute.exporting.checkpoint import Checkpoint, read_checkpoint
@@ -20,7 +21,7 @@ from fastroute.onnx.session import import_onnxruntime
 from fastroute.onnx.tokenizer import TextTokenizer
 from fastroute.policies import Threshold
 from fastroute.routers import BertRouter, Head
-from fastroute.routers.base import STRONG, WEAK, different_models
+from fastroute.routers.base import different_models
 from fastroute.routers.heads import head_of
 
 if TYPE_CHECKING:

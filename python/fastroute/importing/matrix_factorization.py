@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastroute.artifact import safetensors
+from fastroute.builtin import STRONG, WEAK
 from fastroute.errors import DataError, InvalidArgumentError, InvalidTypeError
 from fastroute.importing.models import ROUTELLM_MODELS
 from fastroute.importing.origin import EMBEDDINGS, in_memory, origin, reading_encoder, settings_of
 from fastroute.importing.weights import read_weights
 from fastroute.routers import MatrixFactorizationRouter
-from fastroute.routers.base import STRONG, WEAK
 
 if TYPE_CHECKING:
     import os

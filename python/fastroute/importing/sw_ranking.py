@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from fastroute.builtin import STRONG, WEAK
 from fastroute.errors import DataError, InvalidArgumentError
 from fastroute.importing.battles import read_embedded_battles
 from fastroute.importing.origin import EMBEDDINGS, in_memory, origin, reading_encoder, settings_of
 from fastroute.routers import SimilarityWeightedRouter
-from fastroute.routers.base import STRONG, WEAK, different_models, model_index
+from fastroute.routers.base import different_models, model_index
 from fastroute.routers.battle_index import INDEX_FILE, index_battles
 from fastroute.routers.battle_moments import MOMENTS_FILE, encoded_moments, fitted_moments
 from fastroute.routers.elo_fitting import sources_of, unindexed

@@ -74,8 +74,8 @@ def _prompt(start: int, tokens: int, tokenize: Callable[[str], Sequence[Any]]) -
 
 
 def _built_in() -> Callable[[str], Sequence[Any]]:
+    from fastroute.builtin import DEFAULT_ENCODER
     from fastroute.encoders import StaticEncoder, load_encoder
-    from fastroute.encoders.static import DEFAULT_ENCODER
 
     encoder = load_encoder(DEFAULT_ENCODER)
     assert isinstance(encoder, StaticEncoder)

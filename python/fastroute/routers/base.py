@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEPT",
-    "STRONG",
-    "WEAK",
     "BaseRouter",
     "different_models",
     "encoder_of",
@@ -51,9 +49,6 @@ __all__ = [
     "weights_of",
 ]
 
-# The pair of RouteLLM's paper, which everything that takes a pair starts from.
-STRONG: Final = "gpt-4-1106-preview"
-WEAK: Final = "mixtral-8x7b-instruct-v0.1"
 # What a manifest says beyond what a trained router itself knows.
 KEPT: Final = ("threshold", "calibration", "training", "metrics")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fastroute.builtin import STRONG, WEAK
 from fastroute.errors import ArtifactCorruptError, DataError, InvalidArgumentError, InvalidTypeError
 from fastroute.onnx.arguments import checked_device, checked_max_tokens
 from fastroute.policies import Threshold
-from fastroute.routers.base import STRONG, WEAK, different_models
+from fastroute.routers.base import different_models
 from fastroute.routers.graph_router import GraphRouter, located, model_in
 from fastroute.routers.heads import Head, head_of
 

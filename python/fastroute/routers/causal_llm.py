@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from fastroute.artifact import safetensors
+from fastroute.builtin import STRONG, WEAK
 from fastroute.errors import (
     ArtifactCorruptError,
     DataError,
@@ -18,7 +19,7 @@ from fastroute.errors import (
 from fastroute.onnx import LABELS_FILE
 from fastroute.onnx.arguments import checked_device, checked_max_tokens
 from fastroute.policies import Threshold
-from fastroute.routers.base import STRONG, WEAK, different_models, names_of, weights_of
+from fastroute.routers.base import different_models, names_of, weights_of
 from fastroute.routers.graph_router import GraphRouter, located, model_in
 from fastroute.routers.heads import Head, head_of
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 
 import numpy as np
 
+from fastroute.builtin import STRONG, WEAK
 from fastroute.endpoints.counting import Count
 from fastroute.endpoints.patience import Patience
 from fastroute.endpoints.service import Service
@@ -19,7 +20,7 @@ from fastroute.errors import (
 )
 from fastroute.onnx.arguments import checked_prompts
 from fastroute.policies import Threshold
-from fastroute.routers.base import STRONG, WEAK, BaseRouter, different_models
+from fastroute.routers.base import BaseRouter, different_models
 from fastroute.routers.label_question import DEFAULT_LABELS, DEFAULT_TEMPLATE, LabelQuestion
 
 if TYPE_CHECKING:

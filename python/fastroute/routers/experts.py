@@ -8,21 +8,12 @@ import numpy as np
 
 from fastroute import _core
 from fastroute.artifact import Artifact, safetensors
+from fastroute.builtin import DEFAULT_ENCODER, STRONG, WEAK
 from fastroute.encoders import Encoder, StaticEncoder, load_encoder
-from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, ArtifactVersionError, InvalidArgumentError, InvalidTypeError
 from fastroute.onnx.arguments import checked_prompts
 from fastroute.policies import Threshold
-from fastroute.routers.base import (
-    STRONG,
-    WEAK,
-    BaseRouter,
-    encoder_of,
-    model_index,
-    names_of,
-    untrained,
-    weights_of,
-)
+from fastroute.routers.base import BaseRouter, encoder_of, model_index, names_of, untrained, weights_of
 from fastroute.routers.explanation import DomainShare, Explanation, FeatureEffect
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ import numpy as np
 
 from fastroute import _core
 from fastroute.artifact import Artifact, safetensors
+from fastroute.builtin import DEFAULT_ENCODER, STRONG, WEAK
 from fastroute.encoders import Encoder, load_encoder
-from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, FastrouteError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
 from fastroute.routers.arguments import real_number, seed_in_range, seed_of, whole_number
-from fastroute.routers.base import STRONG, WEAK, encoder_of, model_index, names_of, untrained
+from fastroute.routers.base import encoder_of, model_index, names_of, untrained
 from fastroute.routers.embedding import EmbeddingRouter
 from fastroute.routers.explanation import NearestPrompt, NeighbourExplanation
 from fastroute.routers.kept_prompts import KeptPrompts, keep_of

@@ -8,20 +8,11 @@ import numpy as np
 
 from fastroute import _core
 from fastroute.artifact import Artifact, safetensors
+from fastroute.builtin import DEFAULT_ENCODER, STRONG, WEAK
 from fastroute.encoders import Encoder, load_encoder
-from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import InvalidArgumentError
 from fastroute.policies import Threshold
-from fastroute.routers.base import (
-    STRONG,
-    WEAK,
-    encoder_of,
-    model_index,
-    names_of,
-    training_rows,
-    untrained,
-    weights_of,
-)
+from fastroute.routers.base import encoder_of, model_index, names_of, training_rows, untrained, weights_of
 from fastroute.routers.embedding import EmbeddingRouter
 
 if TYPE_CHECKING:

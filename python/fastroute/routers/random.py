@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 
+from fastroute.builtin import STRONG, WEAK
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Threshold
-from fastroute.routers.base import STRONG, WEAK, BaseRouter, different_models, threshold_of
+from fastroute.routers.base import BaseRouter, different_models, threshold_of
 
 if TYPE_CHECKING:
     import os

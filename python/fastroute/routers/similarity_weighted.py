@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 import numpy as np
 
 from fastroute import _core
+from fastroute.builtin import DEFAULT_ENCODER, STRONG, WEAK
 from fastroute.encoders import Encoder, load_encoder
-from fastroute.encoders.static import DEFAULT_ENCODER
 from fastroute.errors import ArtifactCorruptError, InvalidArgumentError, InvalidTypeError
 from fastroute.policies import Policy, Threshold
 from fastroute.routers.arguments import seed_in_range, seed_of, whole_number
-from fastroute.routers.base import (
-    STRONG,
-    WEAK,
-    encoder_of,
-    model_index,
-    names_of,
-    training_rows,
-    untrained,
-)
+from fastroute.routers.base import encoder_of, model_index, names_of, training_rows, untrained
 from fastroute.routers.battle_index import (
     INDEX_FILE,
     BattleIndex,

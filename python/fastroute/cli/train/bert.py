@@ -49,8 +49,8 @@ _PACKAGES = ("fastroute", "numpy", "torch", "transformers", "onnx", "onnxruntime
 
 def add_parser(kinds: Subparsers) -> None:
     """Add the kind of router to ``fastroute train``."""
+    from fastroute.builtin import STRONG, WEAK
     from fastroute.exporting import PRECISIONS
-    from fastroute.routers.base import STRONG, WEAK
 
     parser = kinds.add_parser(
         "bert",

@@ -58,8 +58,8 @@ _EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
 
 def add_parser(kinds: Subparsers) -> None:
     """Add the kind of router to ``fastroute train``."""
+    from fastroute.builtin import STRONG, WEAK
     from fastroute.cli.parsing import positive_number, whole_number
-    from fastroute.routers.base import STRONG, WEAK
     from fastroute.routers.causal_llm import LABELS
 
     parser = kinds.add_parser(

@@ -45,8 +45,7 @@ _PACKAGES = ("fastroute", "numpy", "scikit-learn", "scipy")
 
 def add_parser(kinds: Subparsers) -> None:
     """Add the kind of router to ``fastroute train``."""
-    from fastroute.encoders.static import DEFAULT_ENCODER
-    from fastroute.routers.base import STRONG, WEAK
+    from fastroute.builtin import DEFAULT_ENCODER, STRONG, WEAK
 
     parser = kinds.add_parser(
         "experts",
