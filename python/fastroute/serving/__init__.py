@@ -15,7 +15,8 @@
     relaying    an upstream's answer on its way to the client
     metrics     Prometheus
     app         raw ASGI: routes, authentication, limits
-    protocol    uvicorn's protocol with bounds on headers
+    protocol    uvicorn's protocol with bounds on headers, and refusals that cost little
+    pressure    how far the event loop is behind
     reload      a new configuration in place of the old
     lifecycle   from start to the last request
 

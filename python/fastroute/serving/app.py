@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from fastroute.serving.config import is_loopback
 from fastroute.serving.naming import models_of, target_of
+from fastroute.serving.pressure import Pressure
 from fastroute.serving.refusals import RefusalError, error_body
 from fastroute.serving.relaying import Call, Relay, Watch, send_answer
 
@@ -58,12 +59,15 @@ class App:
         Whether ``/ready`` says so.
     in_flight
         Requests that are with a model.
+    pressure
+        Of the event loop; runs beside it.
     """
 
     def __init__(self, gateway: Gateway, upstreams: Upstreams, metrics: Metrics, sessions: Sessions) -> None:
         self.gateway = gateway
         self.ready = True
         self.in_flight = 0
+        self.pressure = Pressure(self._room)
         self._metrics = metrics
         self._sessions = sessions
         self._relay = Relay(upstreams, metrics)
@@ -96,6 +100,16 @@ class App:
             await send_answer(send, status, body, _CLOSE)
         if status:
             self._metrics.of(self._metrics.answers, str(status)).inc()
+
+    def turns_away(self) -> bool:
+        """Whether one more request is too much, which is counted as its answer."""
+        if self._room() > 0:
+            return False
+        self._metrics.of(self._metrics.answers, "503").inc()
+        return True
+
+    def _room(self) -> int:
+        return self.gateway.config.limits.concurrency - self.in_flight
 
     async def _answered(self, scope: Any, receive: Receive, send: Send) -> int:
         """Answer, and return the status; 0 where the client has gone."""
@@ -148,7 +162,7 @@ class App:
             if path == "/v1/embeddings" and target.router is not None:
                 message = "model: found a router, allowed here: the name of a model; routers choose between chat models"
                 raise RefusalError(400, message, code="invalid_model", param="model")
-            if self.in_flight >= gateway.config.limits.concurrency:
+            if self._room() <= 0:
                 raise RefusalError(503, "too many requests at once", code="overloaded", headers=_LATER)
             self.in_flight += 1
             watch = Watch(receive)
@@ -170,6 +184,7 @@ class App:
             finally:
                 watch.stop()
                 self.in_flight -= 1
+                self.pressure.release()
         finally:
             held.release()
 

@@ -53,6 +53,7 @@ class Metrics:
             "fastroute_saved_dollars", "Saved against the strong model's price", ("router",), registry=registry
         )
         self.in_flight = Gauge("fastroute_in_flight", "Requests under way", registry=registry)
+        self.loop_delay = Gauge("fastroute_loop_delay_seconds", "How late the event loop is", registry=registry)
         self.reloads = Counter("fastroute_reloads", "New configurations", ("result",), registry=registry)
         self._children: dict[Any, Any] = {}
 

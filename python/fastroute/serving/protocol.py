@@ -1,23 +1,31 @@
-"""uvicorn's protocol with bounds on the size and time of headers, and errors in OpenAI's form."""
+"""uvicorn's protocol with bounds on headers, refusals that cost little, and errors in OpenAI's form."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastroute.serving.refusals import error_body
+from fastroute.serving.refusals import RefusalError, error_body
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from fastroute.serving.config import Limits
+    from fastroute.serving.pressure import Pressure
 
 __all__ = ["bounded_protocol"]
 
 _LINES: Final = {400: b"400 Bad Request", 408: b"408 Request Timeout", 431: b"431 Request Header Fields Too Large"}
+_OVERLOADED: Final = RefusalError(503, "too many requests at once", code="overloaded").body()
+_REFUSAL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(_OVERLOADED), _OVERLOADED)
+)
 
 
-def bounded_protocol(limits: Callable[[], Limits]) -> type[asyncio.Protocol]:
+def bounded_protocol(
+    limits: Callable[[], Limits], turns_away: Callable[[], bool], pressure: Pressure
+) -> type[asyncio.Protocol]:
     """Return a class of protocols for ``uvicorn.Config(http=...)``.
 
     Parameters
@@ -25,6 +33,11 @@ def bounded_protocol(limits: Callable[[], Limits]) -> type[asyncio.Protocol]:
     limits
         Returns those of now: ``header_bytes``, of the path, names and values together, and ``header_seconds``, from
         a request's first byte, or the connection's start, to the end of its headers.
+    turns_away
+        Whether a POST is refused as soon as its headers are there, without a look at the rest: what is refused must
+        cost little, or refusing takes the time of answering.
+    pressure
+        Keeps a refused connection unread for a while.
     """
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -34,6 +47,7 @@ def bounded_protocol(limits: Callable[[], Limits]) -> type[asyncio.Protocol]:
         _most = 0
         _status = 400
         _timer: asyncio.TimerHandle | None = None
+        _refusing = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -60,13 +74,30 @@ def bounded_protocol(limits: Callable[[], Limits]) -> type[asyncio.Protocol]:
 
         def on_headers_complete(self) -> None:
             self._stop_timer()
+            answered = self.cycle is None or self.cycle.response_complete
+            if answered and self._can_refuse() and turns_away():
+                self._refusing = True
+                self._start_timer()  # for the body, which nobody reads
+                return
+            self._unset_keepalive_if_required()  # set by a refusal just before, in the same packet
             super().on_headers_complete()
             if self.parser.should_upgrade():
                 self.cycle.keep_alive = False  # to nothing; what follows is not read as HTTP
 
+        def on_body(self, body: bytes) -> None:
+            if not self._refusing:
+                super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            if self._refusing:
+                self._refusing = False
+                self._refuse()
+            else:
+                super().on_message_complete()
+
         def data_received(self, data: bytes) -> None:
             # A header that never ends is no header yet: what the parser gathers is bounded too.
-            if self._timer is not None:
+            if self._timer is not None and not self._refusing:
                 if self._gathered > self._most:
                     self._status = 431
                     self.send_400_response("")
@@ -86,13 +117,36 @@ def bounded_protocol(limits: Callable[[], Limits]) -> type[asyncio.Protocol]:
                 # The request's body is at fault: it is answered here, and by nobody else.
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
-            messages = {400: "found no valid HTTP request", 408: "the headers took too long"}
+            messages = {400: "found no valid HTTP request", 408: "the request took too long"}
             message = messages.get(status, f"headers: allowed: {self._most} bytes")
             codes = {400: "invalid_http", 408: "timeout"}
             body = error_body(status, message, codes.get(status, "headers_too_large"))
             head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
             self.transport.write(head % (_LINES[status], len(body)) + body)
             self.transport.close()
+
+        def _can_refuse(self) -> bool:
+            """Whether the connection is good for another request after this one."""
+            parser = self.parser
+            return (
+                parser.get_method() == b"POST"
+                and parser.get_http_version() == "1.1"
+                and parser.should_keep_alive()
+                and not parser.should_upgrade()
+                and not self.expect_100_continue
+            )
+
+        def _refuse(self) -> None:
+            self._stop_timer()
+            if self.transport.is_closing():
+                return
+            self.transport.write(_REFUSAL)
+            self.on_response_complete()  # uvicorn's, which waits for the next request
+            pressure.hold(self.flow.pause_reading, self._read_again)
+
+        def _read_again(self) -> None:
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
 
         def _grow(self, count: int) -> None:
             self._size += count

@@ -6,6 +6,9 @@ A router that answers in microseconds is asked in place. Any other is asked in a
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +26,7 @@ _IN_PLACE_SECONDS: Final = 1e-3
 _IN_PLACE_CHARACTERS: Final = 16_384
 _NATIVE: Final = ("experts", "knn", "mf", "random", "sw_ranking")
 _MOST_AT_ONCE: Final = 16
+_NICENESS: Final = 19
 _SAMPLE: Final = "Prove that the square root of 2 is irrational, and say which step fails for 4. " * 3
 
 
@@ -81,7 +85,7 @@ class Scorer:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="fastroute-scoring")
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="fastroute-scoring", initializer=_step_back)
         try:
             while self._waiting:
                 some = [self._waiting.popleft() for _ in range(min(_MOST_AT_ONCE, len(self._waiting)))]
@@ -107,6 +111,12 @@ class Scorer:
             if len(prompts) == 1:
                 return [error]
         return [self._scores([prompt])[0] for prompt in prompts]
+
+
+def _step_back() -> None:
+    """Let the event loop go first where both want the same core, or the interpreter."""
+    with contextlib.suppress(AttributeError, OSError):  # a thread has a niceness of its own on Linux alone
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _is_native(router: Router) -> bool:
