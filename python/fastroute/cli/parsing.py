@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subparsers = argparse._SubParsersAction["Parser"]
 
 EXIT_CODES = """\
 exit codes:
@@ -29,6 +29,18 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         settings.setdefault("allow_abbrev", False)
         super().__init__(**settings)
+        self._fill: Callable[[], None] | None = None
+
+    def fill_when_used(self, fill: Callable[[], None]) -> None:
+        """Have arguments added by `fill` once there is something to parse: what it imports is loaded no sooner."""
+        self._fill = fill
+
+    def parse_known_args(self, *args: Any, **settings: Any) -> Any:
+        """Parse, with all arguments added."""
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill()
+        return super().parse_known_args(*args, **settings)
 
 
 class ShowVersion(argparse.Action):
@@ -54,7 +66,7 @@ def add_command(
     description: str,
     examples: str,
     exit_codes: str = EXIT_CODES,
-) -> argparse.ArgumentParser:
+) -> Parser:
     """Add a command and return its parser.
 
     Parameters

@@ -42,9 +42,15 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Train a router and write its artifact. Needs pip install 'fastroute[train]'.",
         examples=_EXAMPLES,
     )
-    kinds = parser.add_subparsers(dest="kind", metavar="ROUTER", title="routers", required=True, parser_class=Parser)
-    for kind in KINDS.values():
-        kind.add_parser(kinds)
+
+    def fill() -> None:
+        kinds = parser.add_subparsers(
+            dest="kind", metavar="ROUTER", title="routers", required=True, parser_class=Parser
+        )
+        for kind in KINDS.values():
+            kind.add_parser(kinds)
+
+    parser.fill_when_used(fill)
 
 
 def run(args: argparse.Namespace) -> int:
