@@ -12,6 +12,7 @@
     sessions    decisions that stick
     gateway     one configuration, loaded: routers, upstreams, keys
     upstreams   requests to models, at most one retry
+    leaving     clients that leave early
     relaying    an upstream's answer on its way to the client
     metrics     Prometheus
     app         raw ASGI: routes, authentication, limits

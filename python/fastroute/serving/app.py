@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from fastroute.serving.config import is_loopback
+from fastroute.serving.leaving import CONNECTION, Watch
 from fastroute.serving.naming import models_of, target_of
 from fastroute.serving.pressure import Pressure
 from fastroute.serving.refusals import RefusalError, error_body
-from fastroute.serving.relaying import Call, Relay, Watch, send_answer
+from fastroute.serving.relaying import Call, Relay, send_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +122,7 @@ class App:
         if path in _POSTED:
             if method != "POST":
                 raise _wrong_method(b"POST")
-            return await self._posted(gateway, path, headers, receive, send, client=client)
+            return await self._posted(gateway, scope, headers, receive, send, client=client)
         if path in _GOTTEN or path.startswith("/v1/models/"):
             if method not in ("GET", "HEAD"):
                 raise _wrong_method(b"GET, HEAD")
@@ -148,8 +149,9 @@ class App:
         return status
 
     async def _posted(
-        self, gateway: Gateway, path: str, headers: Headers, receive: Receive, send: Send, *, client: int | None
+        self, gateway: Gateway, scope: Any, headers: Headers, receive: Receive, send: Send, *, client: int | None
     ) -> int:
+        path = scope["path"]
         session = headers.get(b"x-session-id")
         if session is not None and len(session) > _MOST_SESSION_BYTES:
             raise RefusalError(400, f"x-session-id: allowed: {_MOST_SESSION_BYTES} bytes", code="invalid_session")
@@ -165,7 +167,7 @@ class App:
             if self._room() <= 0:
                 raise RefusalError(503, "too many requests at once", code="overloaded", headers=_LATER)
             self.in_flight += 1
-            watch = Watch(receive)
+            watch = Watch(scope[CONNECTION])
             try:
                 key = None if session is None else (client, session)
                 plan = await gateway.plan(target, body, key, self._sessions, self._metrics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from fastroute.serving.leaving import CONNECTION, Connection
 from fastroute.serving.refusals import RefusalError, error_body
 
 if TYPE_CHECKING:
@@ -52,14 +53,17 @@ def bounded_protocol(
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._most = limits().header_bytes
+            self._connection = Connection()
             self._start_timer()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
             super().connection_lost(exc)
+            self._connection.lose()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            self.scope[CONNECTION] = self._connection  # type: ignore[typeddict-unknown-key]
             self._size = 0
             if self._timer is None:
                 self._start_timer()

@@ -15,47 +15,18 @@ if TYPE_CHECKING:
 
     from fastroute.serving.bodies import Body
     from fastroute.serving.gateway import Gateway, Plan
+    from fastroute.serving.leaving import Watch
     from fastroute.serving.metrics import Metrics
     from fastroute.serving.upstreams import Answer, Headers, Upstreams
 
     Receive = Callable[[], Awaitable[Any]]
     Send = Callable[[Any], Awaitable[None]]
 
-__all__ = ["Call", "Relay", "Watch", "decision_headers", "send_answer"]
+__all__ = ["Call", "Relay", "decision_headers", "send_answer"]
 
 _TAIL: Final = 4096  # bytes at the end of a stream, where its usage is
 _LONGEST_EVENT: Final = 1 << 20
 _BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
-
-
-class Watch:
-    """Cancels the task that made it once the client has gone.
-
-    Attributes
-    ----------
-    gone
-        Whether it has.
-    """
-
-    def __init__(self, receive: Receive) -> None:
-        self.gone = False
-        self._owner = asyncio.current_task()
-        self._task = asyncio.get_running_loop().create_task(self._wait(receive))
-
-    async def _wait(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self.leave()
-
-    def leave(self) -> None:
-        """Take the client for one that has gone."""
-        self.gone = True
-        if self._owner is not None:
-            self._owner.cancel()
-
-    def stop(self) -> None:
-        """Watch no longer."""
-        self._task.cancel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,64 @@
+"""Clients that leave before they have their answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+__all__ = ["CONNECTION", "Connection", "Watch"]
+
+CONNECTION: Final = "fastroute.connection"  # in ASGI's scope; without it, each request would need a task that waits
+
+
+class Connection:
+    """A client's connection, as the requests over it see it; for use within one event loop."""
+
+    __slots__ = ("_lost", "_watches")
+
+    def __init__(self) -> None:
+        self._lost = False
+        self._watches: set[Watch] = set()
+
+    def add(self, watch: Watch) -> None:
+        """Tell it once the connection is lost; at once if it is."""
+        self._watches.add(watch)
+        if self._lost:
+            watch.leave()
+
+    def discard(self, watch: Watch) -> None:
+        """Tell it nothing any more."""
+        self._watches.discard(watch)
+
+    def lose(self) -> None:
+        """Tell all that wait."""
+        self._lost = True
+        for watch in tuple(self._watches):
+            watch.leave()
+
+
+class Watch:
+    """Cancels the task that made it once the client has gone.
+
+    Attributes
+    ----------
+    gone
+        Whether it has.
+    """
+
+    __slots__ = ("_connection", "_owner", "gone")
+
+    def __init__(self, connection: Connection) -> None:
+        self.gone = False
+        self._owner = asyncio.current_task()
+        self._connection = connection
+        connection.add(self)
+
+    def leave(self) -> None:
+        """Take the client for one that has gone."""
+        self.gone = True
+        if self._owner is not None:
+            self._owner.cancel()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._connection.discard(self)
