@@ -1,0 +1,164 @@
+"""Requests per second, what routing adds, streams, first tokens, start-up; all servers in the same run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving import servers
+from benchmarks.serving.measuring import no_collection, quantile
+from benchmarks.serving.servers import Server
+from benchmarks.serving.traffic import CHUNKS, Load, ScriptedModel, requests_for
+
+CONNECTIONS = (16, 64)
+ROUTED = ("experts", "mf")
+
+
+async def measure(folder: Path, model: ScriptedModel, prompts: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Measure everything; `seconds` is that of one round."""
+    starts = {
+        "fastroute, no router": lambda: servers.fastroute(folder, model, routers=()),
+        "fastroute, experts": lambda: servers.fastroute(folder, model),
+        "LiteLLM": lambda: servers.litellm(folder, model),
+        "RouteLLM": lambda: servers.routellm(folder, model),
+    }
+    start_up = {name: await _start_up(begin) for name, begin in starts.items()}
+    with contextlib.ExitStack() as stack:
+        begun: list[Server] = []
+        for begin in (lambda: servers.fastroute(folder, model, routers=ROUTED), servers.litellm, servers.routellm):
+            server = await asyncio.to_thread(begin, *(() if not begun else (folder, model)))
+            if server is not None:
+                begun.append(stack.enter_context(server))
+        ours = begun[0]
+        throughput = {
+            str(connections): await _throughput(begun, prompts, connections, seconds) for connections in CONNECTIONS
+        }
+        added = {f"router-{name}": await _added(ours, f"router-{name}", prompts, seconds) for name in ROUTED}
+        streams = {server.name: await _streams(server, prompts, seconds) for server in begun}
+        first = await _first_events(ours, model, prompts, seconds)
+        versions = {server.name: server.version() for server in begun}
+    return {
+        "versions": versions,
+        "start_up": {name: found for name, found in start_up.items() if found is not None},
+        "throughput": throughput,
+        "added_latency": added,
+        "streams": streams,
+        "first_event": first,
+    }
+
+
+async def _start_up(begin: Callable[[], Server | None], rounds: int = 5) -> dict[str, float] | None:
+    """From the start of a process to its first answer, and its memory then; medians, less often of what is slow."""
+    seconds, resident = [], []
+    while len(seconds) < rounds:
+        server = await asyncio.to_thread(begin)
+        if server is None:
+            return None
+        with server:
+            seconds.append(server.start_seconds)
+            resident.append(server.resident_bytes())
+        if server.start_seconds > 2:
+            rounds = min(rounds, 2)
+    return {"seconds": statistics.median(seconds), "resident_bytes": statistics.median(resident)}
+
+
+async def _throughput(
+    begun: Sequence[Server], prompts: Sequence[str], connections: int, seconds: float, rounds: int = 5
+) -> dict[str, Any]:
+    """Each server in turn, so that what else the machine does meets all of them; medians over the rounds."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for _ in range(rounds):
+        for server in begun:
+            for name, target in _targets(server):
+                load = Load(server.port, server.requests(prompts, target))
+                await load.closed(connections, seconds / 4)
+                cpu = server.cpu_seconds()
+                with no_collection():
+                    outcome = (await load.closed(connections, seconds)).only_good()
+                cpu = server.cpu_seconds() - cpu
+                load.close()
+                found.setdefault(name, []).append(
+                    {
+                        "requests_per_second": outcome.rate(),
+                        "p50_seconds": quantile(outcome.latencies, 0.5),
+                        "p99_seconds": quantile(outcome.latencies, 0.99),
+                        "cpu_seconds_per_request": cpu / len(outcome.latencies),
+                    }
+                )
+    return {
+        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+        | {"rounds": [row["requests_per_second"] for row in rows]}
+        for name, rows in found.items()
+    }
+
+
+def _targets(server: Server) -> list[tuple[str, str]]:
+    """What is asked of a server: of fastroute, also a model by its name, which is no routing."""
+    if server.name != "fastroute":
+        return [(server.name, server.model)]
+    return [("fastroute", server.model), ("fastroute, not routed", servers.WEAK)]
+
+
+async def _added(server: Server, routed: str, prompts: Sequence[str], seconds: float) -> dict[str, float]:
+    """One connection asks with and without routing by turns."""
+    pairs = zip(server.requests(prompts, routed), server.requests(prompts, servers.WEAK), strict=True)
+    load = Load(server.port, [request for pair in pairs for request in pair])
+    await load.closed(1, seconds / 4)
+    load.start_over()
+    with no_collection():
+        outcome = (await load.closed(1, 2 * seconds)).only_good()
+    load.close()
+    with_routing, without = outcome.latencies[0::2], outcome.latencies[1::2]
+    return {
+        "p50_seconds": quantile(with_routing, 0.5),
+        "not_routed_p50_seconds": quantile(without, 0.5),
+        "added_p50_seconds": quantile(with_routing, 0.5) - quantile(without, 0.5),
+        "requests": len(outcome.latencies),
+    }
+
+
+async def _streams(server: Server, prompts: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Streams of `CHUNKS` events, 2 ms between them, over 16 connections."""
+    load = Load(server.port, server.requests(prompts, stream=True))
+    await load.closed(16, seconds / 4)
+    cpu = server.cpu_seconds()
+    with no_collection():
+        outcome = (await load.closed(16, 2 * seconds)).only_good()
+    cpu = server.cpu_seconds() - cpu
+    load.close()
+    return {
+        "chunks": CHUNKS,
+        "streams": len(outcome.latencies),
+        "streams_per_second": outcome.rate(),
+        "cpu_seconds_per_stream": cpu / len(outcome.latencies),
+    }
+
+
+async def _first_events(server: Server, model: ScriptedModel, prompts: Sequence[str], seconds: float) -> dict[str, Any]:
+    """First events at half the streams that the server can do, and of the model itself at the same rate."""
+    load = Load(server.port, server.requests(prompts, stream=True))
+    most = (await load.closed(256, seconds)).only_good().rate()
+    load.close()
+    found: dict[str, Any] = {"most_streams_per_second": most, "streams_per_second": most / 2}
+    requests = {
+        server.port: server.requests(prompts, stream=True),
+        model.port: requests_for(prompts, servers.WEAK, stream=True),
+    }
+    for name, port in (("through fastroute", server.port), ("the model itself", model.port)):
+        load = Load(port, requests[port])
+        await load.open(most / 2, seconds / 2)
+        with no_collection():
+            outcome = (await load.open(most / 2, 3 * seconds)).only_good()
+        load.close()
+        found[name] = {
+            "streams": len(outcome.firsts),
+            "p50_seconds": quantile(outcome.firsts, 0.5),
+            "p99_seconds": quantile(outcome.firsts, 0.99),
+        }
+    for name in ("p50_seconds", "p99_seconds"):
+        found[f"added_{name}"] = found["through fastroute"][name] - found["the model itself"][name]
+    return found
