@@ -14,6 +14,7 @@
     upstreams   requests to models, at most one retry
     relaying    an upstream's answer on its way to the client
     metrics     Prometheus
+    playground  a page for people, where the configuration asks for it
     app         raw ASGI: routes, authentication, limits
     protocol    uvicorn's protocol with bounds on headers
     reload      a new configuration in place of the old
