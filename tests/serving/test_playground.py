@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from typing import Any
@@ -68,6 +69,20 @@ def test_off_by_default(served: Served) -> None:
         assert reply.error()["code"] == "not_found"
     assert served.ask("/playground/scores", {"prompt": "x"}).status == 404
     assert served.ask("/playground/hour").status == 404
+
+
+def test_a_server_without_one_loads_nothing_of_it() -> None:
+    program = """
+import sys, fastroute.serving.lifecycle
+from types import SimpleNamespace as Some
+from fastroute.serving.app import App
+from fastroute.serving.metrics import Metrics
+metrics = Metrics()
+App(Some(config=Some(playground=False)), None, metrics, None)
+assert metrics.hour is None
+sys.exit(any("playground" in name for name in sys.modules))
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -379,6 +394,8 @@ def test_a_reload_adds_and_removes(start: Start, upstream: ScriptedUpstream) -> 
     found = {router["label"]: sum(router["scores"]) for router in hour(served)["routers"]}
     assert found == {"knn": 0, "mf": 1}
     assert list(scores(served, HARD)) == ["knn", "mf"]
+    reload(config(["mf", "experts"], playground=True))
+    assert sum(routed(served, "experts")["scores"]) == 0  # what was forgotten does not come back
     reload(config(["mf"]))
     assert served.ask("/").status == 404
     assert served.ask("/playground/hour").status == 404

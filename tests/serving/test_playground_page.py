@@ -115,6 +115,7 @@ def test_the_latest_of_what_is_typed_counts(page: Page, served: Served) -> None:
     page.run("document.getElementById('prompt').focus()")
     for character in HARD[:40]:
         page.call("Input.insertText", text=character)
+        page.listen(0.02)
     page.listen(0.5)
     sent = [
         parameters["request"].get("postData", "")
