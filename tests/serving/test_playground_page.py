@@ -146,7 +146,7 @@ def test_the_slider_moves_share_and_choice(page: Page, served: Served, upstream:
     visit(page, served, HARD)
     scores, own = [float(score) for score in router.score(prompts)], router.score(HARD)
     strong = sum(score >= router.threshold for score in scores)
-    assert f"In fact {100 * strong / 40:.1f}% went there, {strong} of 40." in page.run(text("#share"))
+    assert f"It got {strong} of 40, {100 * strong / 40:.1f}%." in page.run(text("#share"))
     assert float(page.run("document.getElementById('number').value")) == pytest.approx(router.threshold, abs=1e-6)
     assert page.run("document.getElementById('reset').disabled")
     page.run("document.getElementById('zoom').click()")

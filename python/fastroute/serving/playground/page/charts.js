@@ -33,10 +33,13 @@ function roundBetween(low, high, count) {
 function frame(target, { title, description, height, xs, ys, log = false, margin = MARGIN }) {
   const width = Math.max(220, target.clientWidth);
   const id = `chart-${(drawn += 1)}`;
-  const root = svg(
-    "svg",
-    { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-labelledby": `${id}-title ${id}-desc` },
-  );
+  const root = svg("svg", {
+    width,
+    height,
+    viewBox: `0 0 ${width} ${height}`,
+    role: "img",
+    "aria-labelledby": `${id}-title ${id}-desc`,
+  });
   root.append(svg("title", { id: `${id}-title` }, title), svg("desc", { id: `${id}-desc` }, description));
   const inner = { left: margin.left, right: width - margin.right, top: margin.top, bottom: height - margin.bottom };
   const along = (value, [low, high]) => (value - low) / (high - low);
@@ -66,7 +69,11 @@ function axisY(chart, ticks) {
 
 function minutesX(chart, minutes) {
   const ago = [60, 45, 30, 15, 0].filter((each) => each <= minutes);
-  axisX(chart, ago.map((each) => [minutes - each, each ? `−${each}` : "now"]), "minutes");
+  axisX(
+    chart,
+    ago.map((each) => [minutes - each, each ? `−${each}` : "now"]),
+    "minutes",
+  );
 }
 
 /** Counts a minute, one series upon the other: [{name, style, values}]. */
@@ -76,7 +83,10 @@ export function stackedMinutes(target, { title, description, series, height = 15
   const ticks = roundValues(Math.max(4, ...totals), 4).filter(Number.isInteger);
   const ys = [0, ticks[ticks.length - 1]];
   const chart = frame(target, { title, description, height, xs: [0, minutes], ys });
-  axisY(chart, ticks.map((each) => [each, String(each)]));
+  axisY(
+    chart,
+    ticks.map((each) => [each, String(each)]),
+  );
   totals.forEach((total, minute) => {
     if (total) chart.root.append(stack(chart, series, minute, minutes - 1 - minute));
   });
@@ -102,7 +112,7 @@ function stack(chart, series, minute, ago) {
 }
 
 /** Counts by score over `domain`, coloured by the side of the threshold, with its line and the prompt's own mark. */
-export function scoreHistogram(target, { title, description, scores, domain, threshold, own, styles, height = 150 }) {
+export function scoreHistogram(target, { title, description, scores, domain, threshold, own, styles }) {
   const bins = scores.length - 1;
   const [low, high] = domain.map((edge) => Math.round(edge * bins));
   const step = Math.max(1, Math.round((high - low) / 200));
@@ -112,15 +122,25 @@ export function scoreHistogram(target, { title, description, scores, domain, thr
     const end = first + step >= bins ? bins + 1 : first + step;
     bars.push([first, scores.slice(first, end).reduce((total, count) => total + count, 0)]);
   }
-  const ticks = roundValues(Math.max(4, ...bars.map(([, count]) => count)), 3).filter(Number.isInteger);
+  const most = Math.max(...bars.map(([, count]) => count));
+  const ticks = roundValues(Math.max(4, most), 3).filter(Number.isInteger);
   const ys = [0, ticks[ticks.length - 1]];
+  const height = most ? 150 : 70; // without scores there is a line to move, and no empty box
   const chart = frame(target, { title, description, height, xs: [low, high], ys });
-  axisY(chart, ticks.map((each) => [each, String(each)]));
+  if (most)
+    axisY(
+      chart,
+      ticks.map((each) => [each, String(each)]),
+    );
   for (const [first, count] of bars) {
     if (count) chart.root.append(bar(chart, first, step, count, styles[first / bins >= threshold ? 0 : 1]));
   }
   const marks = roundBetween(low, high, Math.max(3, Math.floor(target.clientWidth / 110)));
-  axisX(chart, marks.map((each) => [each, String(Number((each / bins).toFixed(3)))]), "score");
+  axisX(
+    chart,
+    marks.map((each) => [each, String(Number((each / bins).toFixed(3)))]),
+    "score",
+  );
   const within = (value) => Math.min(high, Math.max(low, value * bins));
   const { inner } = chart;
   const at = chart.x(within(threshold));
@@ -181,7 +201,10 @@ export function addedUp(target, { title, description, values, format, height = 1
   const ticks = roundValues(total || 1, 4);
   const ys = [0, ticks[ticks.length - 1]];
   const chart = frame(target, { title, description, height, xs: [0, values.length], ys });
-  axisY(chart, ticks.map((each) => [each, format(each, ticks[1])]));
+  axisY(
+    chart,
+    ticks.map((each) => [each, format(each, ticks[1])]),
+  );
   const { inner, x, y } = chart;
   const line = totals.map((each, minute) => `L${x(minute + 1).toFixed(1)} ${y(each).toFixed(1)}`).join("");
   chart.root.append(svg("path", { class: "area", d: `M${inner.left} ${inner.bottom}${line}V${inner.bottom}z` }));

@@ -87,14 +87,17 @@ function moveTo(threshold) {
 
 /** What tells whether the routers are those that the scores on the page are of. */
 function identity(hour) {
-  return JSON.stringify(hour.routers.map(({ label, artifact, strong, weak, threshold }) => [label, artifact, strong, weak, threshold]));
+  return JSON.stringify(
+    hour.routers.map(({ label, artifact, strong, weak, threshold }) => [label, artifact, strong, weak, threshold]),
+  );
 }
 
 function take(hour) {
   const changed = state.hour === null || identity(hour) !== identity(state.hour);
   state.hour = hour;
   const labels = hour.routers.map((router) => router.label);
-  if (!labels.includes(state.selected)) state.selected = labels.includes(hour.default_router) ? hour.default_router : labels[0];
+  if (!labels.includes(state.selected))
+    state.selected = labels.includes(hour.default_router) ? hour.default_router : labels[0];
   if (changed) {
     state.said.clear();
     state.moved.clear();

@@ -80,8 +80,8 @@ const EXPLAINED = {
 
 function ofBattles(found) {
   const lead =
-    `Win rate ${found.score.toFixed(4)} with near battles weighing most, ${found.global_score.toFixed(4)} with all alike. ` +
-    `The nearest battles, of ${found.prompts.toLocaleString("en")} prompts:`;
+    `Win rate ${found.score.toFixed(4)} with near battles weighing most, ${found.global_score.toFixed(4)} with all ` +
+    `alike. The nearest battles, of ${found.prompts.toLocaleString("en")} prompts:`;
   const rows = found.battles.map((battle) => [
     battle.similarity.toFixed(3),
     battle.weight.toPrecision(3),
@@ -108,9 +108,10 @@ function battleInWords(battle) {
 
 function ofNeighbours(found) {
   const error = found.standard_error === null ? "" : ` ± ${found.standard_error.toFixed(4)}`;
+  const verdict = found.trusted ? "beyond chance" : "not beyond chance";
   const lead =
-    `The strong model gained ${signed(found.gain, 4)}${error} on ${found.neighbours.toLocaleString("en")} near prompts, ` +
-    `${signed(found.global_gain, 4)} on all: ${found.trusted ? "beyond chance" : "not beyond chance"}. The nearest:`;
+    `The strong model gained ${signed(found.gain, 4)}${error} on ${found.neighbours.toLocaleString("en")} near ` +
+    `prompts, ${signed(found.global_gain, 4)} on all: ${verdict}. The nearest:`;
   const rows = found.nearest.map((near) => [
     near.similarity.toFixed(3),
     near.weight.toPrecision(3),
@@ -125,11 +126,15 @@ function ofNeighbours(found) {
 /** Says why there is no text to read, where an artifact has keys in place of its prompts. */
 function noteOn(near) {
   const known = near.length && near.every(({ prompt }) => /^[0-9a-f]{16}$/.test(prompt));
-  return known ? [element("p", "note", "This artifact knows its prompts by key; one that keeps texts shows them.")] : [];
+  return known
+    ? [element("p", "note", "This artifact knows its prompts by key; one that keeps texts shows them.")]
+    : [];
 }
 
 function ofDomains(found) {
-  const lead = `The strong model is expected to gain ${signed(found.gain, 4)}: by the domains that the prompt is like, and by its features.`;
+  const lead =
+    `The strong model is expected to gain ${signed(found.gain, 4)}: by the domains that the prompt is like, and by ` +
+    `its features.`;
   const domains = found.domains.map((each) => [percent(each.weight), signed(each.gain, 4), each.domain]);
   const features = found.features.map((each) => [
     signed(each.effect, 4),
@@ -142,8 +147,9 @@ function ofDomains(found) {
 }
 
 function ofCascade(found) {
-  const decides = found.second === null ? "the first router decides" : `the second is asked: ${found.second.toFixed(4)}`;
+  const decides =
+    found.second === null ? "the first router decides" : `the second is asked: ${found.second.toFixed(4)}`;
   const bounds = `${found.low.toFixed(4)} to ${found.high.toFixed(4)}`;
-  const text = `The first router's score ${found.first.toFixed(4)} leaves ${bounds}; at ${found.threshold.toFixed(4)} ${decides}.`;
-  return [element("p", "", text)];
+  const first = `The first router's score ${found.first.toFixed(4)} leaves ${bounds}`;
+  return [element("p", "", `${first}; at ${found.threshold.toFixed(4)} ${decides}.`)];
 }

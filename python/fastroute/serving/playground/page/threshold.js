@@ -33,7 +33,10 @@ function spanOf(scores, inForce, others) {
 export function showThreshold({ router, said, threshold, zoomed, styleOf }) {
   const slider = byId("slider");
   const own = said && typeof said.score === "number" ? said.score : null;
-  const domain = zoomed ? spanOf(router.scores, router.threshold, own === null ? [threshold] : [threshold, own]) : [0, 1];
+  const domain =
+    zoomed && sum(router.scores)
+      ? spanOf(router.scores, router.threshold, own === null ? [threshold] : [threshold, own])
+      : [0, 1];
   [slider.min, slider.max] = domain;
   slider.value = threshold;
   slider.setAttribute("aria-valuetext", written(threshold));
@@ -77,13 +80,10 @@ function showShare(router, threshold) {
   const span = (format) => (least === most ? format(least) : `${format(least)} to ${format(most)}`);
   const all = sum(Object.values(router.requests).map(sum));
   const strong = sum(router.requests[router.strong] || []);
-  const bold = (text) => element("b", "", text);
+  const number = (count) => count.toLocaleString("en");
   share.replaceChildren(
-    bold(`${span((count) => percent(count / scored))} for ${router.strong}`),
-    ` at this threshold: ${span((count) => count.toLocaleString("en"))} of the ${scored.toLocaleString("en")} requests scored in the ` +
-      `last hour. In fact ${percent(strong / all)} went there, ${strong.toLocaleString("en")} of ` +
-      `${all.toLocaleString("en")}.`,
+    element("b", "", `${span((count) => percent(count / scored))} for ${router.strong}`),
+    ` at this threshold: ${span(number)} of the ${number(scored)} requests scored in the last hour. ` +
+      `It got ${number(strong)} of ${number(all)}, ${percent(strong / all)}.`,
   );
-  share.dataset.above = least;
-  share.dataset.scored = scored;
 }
