@@ -339,6 +339,10 @@ def test_new_routers_appear_and_old_ones_go(page: Page, start: Start, upstream: 
     page.wait("!!document.querySelector('.router[data-label=knn] .model')")
     assert {row["label"] for row in page.run(ROWS)} == {"knn", "experts"}
     assert page.run(text("#threshold .selected")) == "knn"
+    del config["routers"]
+    served.path.write_text(json.dumps(config))
+    page.wait(f"{text('#routers')}.includes('no routers')")
+    see_clean(page, served)
 
 
 def test_a_hidden_page_asks_nothing(page: Page, served: Served) -> None:

@@ -11,6 +11,10 @@ function sorted(routers) {
 /** The list; `pick` is called with the label that is chosen to be looked at. */
 export function showRouters(routers, selected, styleOf, pick) {
   const list = byId("routers");
+  if (!routers.length) {
+    list.replaceChildren(element("p", "note", "This configuration has no routers: there is nothing to score."));
+    return;
+  }
   const focused = list.contains(document.activeElement) ? document.activeElement.value : null;
   list.replaceChildren(...sorted(routers).map((each) => row(each, each.label === selected, styleOf, pick)));
   if (focused !== null) list.querySelector("input:checked")?.focus();
