@@ -253,12 +253,12 @@ class Failing:
             if self.how == "raises":
                 raise RuntimeError("secret /etc/path")
             if self.how == "sleeps":
-                time.sleep(0.5)
+                time.sleep(1.0)
         return 0.9 if isinstance(prompts, str) else [0.9 for _ in texts]
 
     def explain(self, prompt):
         if self.how == "muses":
-            time.sleep(1.0)
+            time.sleep(1.5)
         raise RuntimeError("secret /etc/path")
 
 from fastroute import loading
@@ -275,7 +275,7 @@ def failing(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Served:
     script = tmp_path_factory.mktemp("failing") / "serve.py"
     script.write_text(FAILING)
     routers = [{"label": label, **PAIR} for label in ("mf", "says", "raises", "sleeps", "muses")]
-    limits = {"routing_seconds": 0.2, "concurrency": 2}
+    limits = {"routing_seconds": 0.4, "concurrency": 2}
     return start(program=[sys.executable, str(script)], playground=True, routers=routers, limits=limits)
 
 
@@ -284,14 +284,16 @@ def test_a_router_that_fails_is_an_error_beside_the_others(failing: Served) -> N
     assert said["mf"]["score"] == pytest.approx(fastroute.load("mf").score("fail"), abs=1e-6)
     assert said["says"]["error"] == "prompt: found <b>fail</b>, allowed: others"
     assert said["raises"]["error"] == "RuntimeError"
-    assert said["sleeps"]["error"] == "took longer than routing_seconds, 0.2 s"
+    assert said["sleeps"]["error"] == "took longer than routing_seconds, 0.4 s"
     for label in ("says", "raises", "sleeps"):
         assert said[label]["score"] is said[label]["model"] is said[label]["explanation"] is None
 
 
 def test_an_explanation_that_fails_leaves_the_score(failing: Served) -> None:
+    for _ in range(2):  # the explanation that takes long is not in the way of others
+        scores(failing, "well")
     said = scores(failing, "well")
-    for label, reason in (("raises", "RuntimeError"), ("muses", "took longer than routing_seconds, 0.2 s")):
+    for label, reason in (("raises", "RuntimeError"), ("muses", "took longer than routing_seconds, 0.4 s")):
         assert said[label]["score"] == 0.9
         assert said[label]["explanation"] == {"kind": "text", "text": f"No explanation: {reason}"}
     assert "secret" not in json.dumps(said)

@@ -82,7 +82,8 @@ class Playground:
             path: ((_FOLDER / name).read_bytes(), kind) for path, (name, kind) in _FILES.items()
         }
         self.hour = Hour()
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="fastroute-explaining")
+        # One for each router, by label: one that takes long holds up no other's explanation.
+        self._threads: dict[str, ThreadPoolExecutor] = {}
 
     def follow(self, gateway: Gateway) -> None:
         """Keep of the hour what a new configuration still has."""
@@ -91,6 +92,8 @@ class Playground:
             for label, scorer in gateway.scorers.items()
         }
         self.hour.keep(known, gateway.config.upstreams)
+        for label in self._threads.keys() - known.keys():
+            self._threads.pop(label).shutdown(wait=False)
 
     def last_hour(self, gateway: Gateway) -> bytes:
         """Return the hour's figures, as JSON."""
@@ -130,13 +133,18 @@ class Playground:
         except Exception as error:  # noqa: BLE001 - a router may raise anything
             return said | {"error": _words(error, patience), "explanation": None}
         said |= {"score": decision.score, "model": decision.model}
-        loop = asyncio.get_running_loop()
         try:
-            explaining = loop.run_in_executor(self._threads, _explanation, scorer.router, prompt)
-            said["explanation"] = await asyncio.wait_for(explaining, patience)
+            said["explanation"] = await asyncio.wait_for(self._explained(scorer, prompt), patience)
         except Exception as error:  # noqa: BLE001 - the score stands all the same
             said["explanation"] = {"kind": "text", "text": f"No explanation: {_words(error, patience)}"}
         return said
+
+    def _explained(self, scorer: Scorer, prompt: str) -> asyncio.Future[dict[str, Any] | None]:
+        label = scorer.settings.label
+        thread = self._threads.get(label)
+        if thread is None:
+            thread = self._threads[label] = ThreadPoolExecutor(1, thread_name_prefix="fastroute-explaining")
+        return asyncio.get_running_loop().run_in_executor(thread, _explanation, scorer.router, prompt)
 
 
 async def _timed(scorer: Scorer, prompt: str, patience: float) -> tuple[Any, float]:
