@@ -21,12 +21,17 @@ ROUTERS = {
     "sw_ranking": ("router.json", "index.safetensors", "battles.safetensors", "moments.safetensors"),
 }
 
+PAGE = ("index.html", "style.css", "icon.svg")
+SCRIPTS = ("playground", "server", "routers", "threshold", "traffic", "charts", "dom")
+
 REQUIRED = [
     r"fastroute/_core\.[\w.-]*\.so",
     r"fastroute/_core\.pyi",
     r"fastroute/py\.typed",
     *(rf"fastroute/assets/encoders/static-minilm-l6/{re.escape(name)}" for name in ENCODER),
     *(rf"fastroute/assets/routers/{kind}/{re.escape(name)}" for kind, names in ROUTERS.items() for name in names),
+    *(rf"fastroute/serving/playground/page/{re.escape(name)}" for name in PAGE),
+    *(rf"fastroute/serving/playground/page/{name}\.js" for name in SCRIPTS),
     r"fastroute/training/comparisons/plans/open-data\.json",
     r"fastroute-[\w.]+\.dist-info/licenses/LICENSE",
     r"fastroute-[\w.]+\.dist-info/licenses/NOTICE",

@@ -61,6 +61,11 @@ GOOD = [
     "fastroute/assets/routers/sw_ranking/moments.safetensors",
     "fastroute/assets/routers/sw_ranking/router.json",
     "fastroute/py.typed",
+    *(f"fastroute/serving/playground/page/{name}" for name in ("index.html", "style.css", "icon.svg")),
+    *(
+        f"fastroute/serving/playground/page/{name}.js"
+        for name in ("playground", "server", "routers", "threshold", "traffic", "charts", "dom")
+    ),
     "fastroute/training/comparisons/plans/open-data.json",
     "fastroute-0.1.0.dist-info/METADATA",
     "fastroute-0.1.0.dist-info/RECORD",
@@ -75,9 +80,10 @@ def test_a_good_list_has_no_problems(check: ModuleType) -> None:
     assert check.problems(GOOD) == []
 
 
-@pytest.mark.parametrize(
-    "absent", [n for n in GOOD if n.endswith((".so", ".pyi", ".typed", ".json", ".safetensors", "NOTICE"))]
-)
+NEEDED = (".so", ".pyi", ".typed", ".json", ".safetensors", "NOTICE", ".html", ".css", ".js", ".svg")
+
+
+@pytest.mark.parametrize("absent", [n for n in GOOD if n.endswith(NEEDED)])
 def test_each_missing_file_is_named(check: ModuleType, absent: str) -> None:
     (problem,) = check.problems([name for name in GOOD if name != absent])
     assert problem.startswith("missing: ")

@@ -27,6 +27,7 @@ GOOD: dict[str, Any] = {
     "limits": {"body_bytes": 1000},
     "sessions": {"seconds": 5, "most": 10},
     "log": {"level": "debug", "prompts": True},
+    "playground": True,
 }
 CANARY = "canary-d81f-secret"
 
@@ -51,12 +52,14 @@ def test_a_good_one(tmp_path: Path) -> None:
     assert [config.client_keys.match(f"Bearer {CANARY}-{n}".encode()) for n in (1, 2, 3)] == [None, 0, 1]
     assert (config.port, config.limits.body_bytes, config.limits.messages) == (8000, 1000, 2048)
     assert (config.routers["mf"].threshold, config.default_router, config.session_seconds) == (0.3, "mf", 5)
+    assert config.playground
     assert CANARY not in repr(config)
 
 
 def test_the_least_one_listens_on_this_machine_and_logs_no_prompts(tmp_path: Path) -> None:
     config = read_config(written(tmp_path, "models: [{name: a, base_url: 'http://127.0.0.1:1/v1'}]"))
     assert (config.host, config.log_prompts, config.client_keys) == ("127.0.0.1", False, None)
+    assert not config.playground
 
 
 def test_keys_from_files_are_taken_from_the_folder_of_the_configuration(tmp_path: Path) -> None:
@@ -138,6 +141,8 @@ BAD = [
     (put("limits", "body_byte", 1), "limits.body_byte: found an unknown key (did you mean 'body_bytes'?)"),
     (put("limits", "read_seconds", 0), "limits.read_seconds: found 0"),
     (put("log", "level", "loud"), "log.level: found 'loud'"),
+    (put("playground", "on"), "playground: found 'on', allowed: true or false"),
+    (put("playgrounds", True), "playgrounds: found an unknown key (did you mean 'playground'?)"),
     (put("log", "prompts", "no"), "log.prompts: found 'no', allowed: true or false"),
 ]
 

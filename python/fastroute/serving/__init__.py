@@ -15,6 +15,7 @@
     leaving     clients that leave early
     relaying    an upstream's answer on its way to the client
     metrics     Prometheus
+    playground  a page for people, where the configuration asks for it
     app         raw ASGI: routes, authentication, limits
     protocol    uvicorn's protocol with bounds on headers, and refusals that cost little
     pressure    how far the event loop is behind

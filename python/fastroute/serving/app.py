@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
@@ -16,11 +17,12 @@ from fastroute.serving.refusals import RefusalError, error_body
 from fastroute.serving.relaying import Call, Relay, send_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from fastroute.serving.bodies import Body
     from fastroute.serving.gateway import Gateway, Plan
     from fastroute.serving.metrics import Metrics
+    from fastroute.serving.playground import Playground
     from fastroute.serving.relaying import Receive, Send
     from fastroute.serving.sessions import Sessions
     from fastroute.serving.upstreams import Upstreams
@@ -37,6 +39,7 @@ _PROXIED: Final = {
 _POSTED: Final = {*_PROXIED, "/v1/route"}
 _GOTTEN: Final = {"/v1/models", "/health", "/ready", "/metrics"}
 _OPEN: Final = {"/health", "/ready"}
+_PLAYGROUND: Final = {"/playground/scores": (b"POST",), "/playground/hour": (b"GET", b"HEAD")}
 _CLOSE: Final = ((b"connection", b"close"),)
 _LATER: Final = ((b"retry-after", b"1"),)
 _MOST_SESSION_BYTES: Final = 256
@@ -50,7 +53,7 @@ class App:
     Parameters
     ----------
     gateway
-        Answers requests until another is put in its place.
+        Answers requests until `use` puts another in its place.
     upstreams, metrics, sessions
         Shared by all gateways, one after the other.
 
@@ -65,7 +68,6 @@ class App:
     """
 
     def __init__(self, gateway: Gateway, upstreams: Upstreams, metrics: Metrics, sessions: Sessions) -> None:
-        self.gateway = gateway
         self.ready = True
         self.in_flight = 0
         self.pressure = Pressure(self._room)
@@ -74,6 +76,21 @@ class App:
         self._relay = Relay(upstreams, metrics)
         self._held_bytes = 0
         metrics.in_flight.set_function(lambda: self.in_flight)
+        self._playground: Playground | None = None
+        self.use(gateway)
+
+    def use(self, gateway: Gateway) -> None:
+        """Answer requests that are yet to come under this configuration."""
+        self.gateway = gateway
+        if not gateway.config.playground:
+            self._playground = self._metrics.hour = None
+            return
+        if self._playground is None:
+            from fastroute.serving.playground import Playground
+
+            self._playground = Playground()
+            self._metrics.hour = self._playground.hour
+        self._playground.follow(gateway)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -113,19 +130,31 @@ class App:
         return self.gateway.config.limits.concurrency - self.in_flight
 
     async def _answered(self, scope: Any, receive: Receive, send: Send) -> int:
-        """Answer, and return the status; 0 where the client has gone."""
+        """Answer, and return the status; 0 where there is nothing to count: a client that has gone, the playground."""
         gateway, path, method = self.gateway, scope["path"], scope["method"]
         headers = _headers(scope["headers"])
-        client = None
+        playground, client = self._playground, None
+        if playground is not None and path in playground.files:  # which hold no data, and need no key
+            if gateway.config.client_keys is None:
+                _see_local(headers)
+            _see_method(method, (b"GET", b"HEAD"))
+            content, kind = playground.files[path]
+            await send_answer(send, 200, content, playground.page_headers, kind)
+            return 0
         if path not in _OPEN:
             client = _authenticated(gateway, headers)
+        if playground is not None and path in _PLAYGROUND:
+            _see_method(method, _PLAYGROUND[path])
+            if path == "/playground/hour":
+                await send_answer(send, 200, playground.last_hour(gateway), playground.data_headers)
+            else:
+                await self._scored(playground, scope, headers, receive, send)
+            return 0
         if path in _POSTED:
-            if method != "POST":
-                raise _wrong_method(b"POST")
+            _see_method(method, (b"POST",))
             return await self._posted(gateway, scope, headers, receive, send, client=client)
         if path in _GOTTEN or path.startswith("/v1/models/"):
-            if method not in ("GET", "HEAD"):
-                raise _wrong_method(b"GET, HEAD")
+            _see_method(method, (b"GET", b"HEAD"))
             return await self._gotten(gateway, path, send)
         raise RefusalError(404, "found no such path; see docs/serving.md for those there are", code="not_found")
 
@@ -164,11 +193,7 @@ class App:
             if path == "/v1/embeddings" and target.router is not None:
                 message = "model: found a router, allowed here: the name of a model; routers choose between chat models"
                 raise RefusalError(400, message, code="invalid_model", param="model")
-            if self._room() <= 0:
-                raise RefusalError(503, "too many requests at once", code="overloaded", headers=_LATER)
-            self.in_flight += 1
-            watch = Watch(scope[CONNECTION])
-            try:
+            with self._seat(scope) as watch:
                 key = None if session is None else (client, session)
                 plan = await gateway.plan(target, body, key, self._sessions, self._metrics)
                 self._log(gateway, plan, body)
@@ -177,18 +202,39 @@ class App:
                     return await self._relay(call)
                 watch.stop()
                 await send_answer(send, 200, _decision_body(gateway, plan))
-            except asyncio.CancelledError:
-                if watch.gone:
-                    return 0
-                raise
-            else:
                 return 200
-            finally:
-                watch.stop()
-                self.in_flight -= 1
-                self.pressure.release()
+            return 0
         finally:
             held.release()
+
+    async def _scored(self, playground: Playground, scope: Any, headers: Headers, receive: Receive, send: Send) -> None:
+        """Say what each router makes of a prompt."""
+        gateway, held = self.gateway, _Held(self)
+        try:
+            body = gateway.bodies.read(await self._read(gateway, headers, receive, held), needs_model=False)
+            with self._seat(scope) as watch:
+                answer = await playground.scores(gateway, body.members)
+                watch.stop()
+                await send_answer(send, 200, answer, playground.data_headers)
+        finally:
+            held.release()
+
+    @contextlib.contextmanager
+    def _seat(self, scope: Any) -> Iterator[Watch]:
+        """Be one of the requests under way, and ended without an error where the client leaves."""
+        if self._room() <= 0:
+            raise RefusalError(503, "too many requests at once", code="overloaded", headers=_LATER)
+        self.in_flight += 1
+        watch = Watch(scope[CONNECTION])
+        try:
+            yield watch
+        except asyncio.CancelledError:
+            if not watch.gone:
+                raise
+        finally:
+            watch.stop()
+            self.in_flight -= 1
+            self.pressure.release()
 
     async def _read(self, gateway: Gateway, headers: Headers, receive: Receive, held: _Held) -> bytes:
         """Read a body within the limits of size and time."""
@@ -276,11 +322,7 @@ def _headers(pairs: list[tuple[bytes, bytes]]) -> Headers:
 
 
 def _authenticated(gateway: Gateway, headers: Headers) -> int | None:
-    """Return which key the client has; None where none is asked for.
-
-    Without keys, what a page in a browser makes it send to this machine is refused: by the page's origin, and by the
-    name that the page may have pointed at this machine.
-    """
+    """Return which key the client has; None where none is asked for."""
     keys = gateway.config.client_keys
     if keys is not None:
         found = keys.match(headers.get(b"authorization"))
@@ -290,6 +332,15 @@ def _authenticated(gateway: Gateway, headers: Headers) -> int | None:
                 401, message, code="invalid_api_key", headers=((b"www-authenticate", b"Bearer"), *_CLOSE)
             )
         return found
+    _see_local(headers)
+    return None
+
+
+def _see_local(headers: Headers) -> None:
+    """Refuse what a foreign page in a browser makes it send to this machine.
+
+    By the page's origin, and by the name that the page may have pointed at this machine.
+    """
     for name in (b"host", b"origin"):
         if name in headers and not _is_local(headers[name], is_url=name == b"origin"):
             raise RefusalError(
@@ -298,7 +349,6 @@ def _authenticated(gateway: Gateway, headers: Headers) -> int | None:
                 code="not_local",
                 headers=_CLOSE,
             )
-    return None
 
 
 def _is_local(value: bytes, *, is_url: bool) -> bool:
@@ -328,9 +378,11 @@ def _model(name: str) -> Mapping[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "fastroute"}
 
 
-def _wrong_method(allowed: bytes) -> RefusalError:
-    message = f"method: allowed here: {allowed.decode()}"
-    return RefusalError(405, message, code="method_not_allowed", headers=((b"allow", allowed), *_CLOSE))
+def _see_method(method: str, allowed: tuple[bytes, ...]) -> None:
+    if method.encode() not in allowed:
+        names = b", ".join(allowed)
+        message = f"method: allowed here: {names.decode()}"
+        raise RefusalError(405, message, code="method_not_allowed", headers=((b"allow", names), *_CLOSE))
 
 
 def _too_large(most: int) -> RefusalError:

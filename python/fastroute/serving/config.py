@@ -129,6 +129,8 @@ class Config:
         Answers where routing fails; None is the router's strong model.
     client_keys
         None where any client of this machine may ask.
+    playground
+        Whether the page at ``/`` is served, and what it shows is counted.
     """
 
     path: Path
@@ -146,6 +148,7 @@ class Config:
     watch_seconds: float = 2.0
     log_level: str = "info"
     log_prompts: bool = False
+    playground: bool = False
 
 
 def read_config(path: str | os.PathLike[str]) -> Config:
@@ -178,7 +181,7 @@ class _Reader:
     def config(self) -> Config:
         root = read_yaml(self._path)
         known = ("listen", "models", "routers", "default_router", "default_model", "client_keys", "limits")
-        members = root.members((*known, "sessions", "reload", "log"), ("models",))
+        members = root.members((*known, "sessions", "reload", "log", "playground"), ("models",))
         upstreams = self._upstreams(members["models"])
         routers = self._routers(members["routers"], upstreams) if "routers" in members else {}
         keys = self._client_keys(members["client_keys"]) if "client_keys" in members else None
@@ -209,6 +212,7 @@ class _Reader:
             watch_seconds=reload["seconds"].number(0, 3600) if "seconds" in reload else 2.0,
             log_level=level,
             log_prompts=log["prompts"].flag() if "prompts" in log else False,
+            playground=members["playground"].flag() if "playground" in members else False,
         )
 
     def _listen(self, node: Node | None, *, has_keys: bool) -> tuple[str, int]:

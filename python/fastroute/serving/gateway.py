@@ -74,13 +74,16 @@ class Gateway:
         RefusalError
             The messages are not what the API takes.
         """
+        hour = metrics.hour
         if target.upstream is not None:
+            if hour is not None:
+                hour.chosen(target.upstream)
             return Plan((target.upstream,))
         assert target.router is not None
         label, settings = target.router, self.config.routers[target.router]
         prompt, reason = _prompt_of(body.members, self.config.limits.messages)
         key = None if session is None else (session, label, target.threshold)
-        decision = None
+        decision, seconds = None, None
         if key is not None:
             decision = sessions.find(key)
             if decision is not None and decision.model not in (settings.strong, settings.weak):
@@ -96,15 +99,20 @@ class Gateway:
             except Exception as error:  # noqa: BLE001 - whatever it is, the request is answered
                 reason = type(error).__name__
             else:
-                metrics.of(metrics.routing, label).observe(time.perf_counter() - start)
+                seconds = time.perf_counter() - start
+                metrics.of(metrics.routing, label).observe(seconds)
                 metrics.of(metrics.scores, label).observe(decision.score)
                 if key is not None:
                     sessions.keep(key, decision)
         if decision is None:
             metrics.of(metrics.routing_failures, label).inc()
             default = self.config.default_model or settings.strong
+            if hour is not None:
+                hour.undecided(label, default)
             others = [name for name in (settings.strong, settings.weak) if name != default]
             return Plan((default, others[0]), label, None, reason)
+        if hour is not None:
+            hour.decided(label, decision.model, decision.score, seconds)
         other = settings.weak if decision.model == settings.strong else settings.strong
         return Plan((decision.model, other), label, decision)
 

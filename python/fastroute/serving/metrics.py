@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from fastroute.serving.config import Price
+    from fastroute.serving.playground.hour import Hour
 
 __all__ = ["Metrics", "Usage", "usage_in"]
 
@@ -17,7 +18,13 @@ _UPSTREAM = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
 
 class Metrics:
-    """Counters of one server, in a registry of their own."""
+    """Counters of one server, in a registry of their own.
+
+    Attributes
+    ----------
+    hour
+        Counts for the playground; None where there is none.
+    """
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -56,6 +63,7 @@ class Metrics:
         self.loop_delay = Gauge("fastroute_loop_delay_seconds", "How late the event loop is", registry=registry)
         self.reloads = Counter("fastroute_reloads", "New configurations", ("result",), registry=registry)
         self._children: dict[Any, Any] = {}
+        self.hour: Hour | None = None
 
     def of(self, metric: Any, *labels: str) -> Any:
         """Return a metric's child; looked up once."""
@@ -76,6 +84,8 @@ class Metrics:
         dollars = usage[0] * (strong.input - used.input) + usage[1] * (strong.output - used.output)
         if dollars > 0:
             self.of(self.saved, router).inc(dollars / 1e6)
+            if self.hour is not None:
+                self.hour.saved(router, dollars / 1e6)
 
 
 def usage_in(answer: bytes) -> Usage | None:

@@ -97,7 +97,7 @@ class Relay:
 
     async def _answered(self, call: Call) -> tuple[Answer, str]:
         gateway, plan = call.gateway, call.plan
-        metrics, name = self._metrics, plan.models[0]
+        metrics, hour, name = self._metrics, self._metrics.hour, plan.models[0]
         for tried in range(2):
             settings = gateway.config.upstreams[name]
             metrics.of(metrics.requests, name, plan.router or "").inc()
@@ -115,8 +115,13 @@ class Relay:
                 if len(plan.models) > 1:
                     name = plan.models[1]
                     metrics.of(metrics.fallbacks, name).inc()
+                    if hour is not None and plan.router is not None:
+                        hour.fell_back(plan.router)
             else:
-                metrics.of(metrics.upstream, name).observe(time.perf_counter() - start)
+                seconds = time.perf_counter() - start
+                metrics.of(metrics.upstream, name).observe(seconds)
+                if hour is not None:
+                    hour.answered(name, seconds)
                 return answer, name
         raise AssertionError
 

@@ -35,7 +35,7 @@ class Reloader:
     Parameters
     ----------
     app
-        Whose gateway is replaced; requests under way keep theirs.
+        Which gets the new gateway; requests under way keep theirs.
     """
 
     def __init__(self, app: App, sessions: Sessions, metrics: Metrics) -> None:
@@ -79,7 +79,7 @@ class Reloader:
             _LOG.error("not reloaded, the old configuration stays: client_keys can't be removed while running")
             self._metrics.of(self._metrics.reloads, "failed").inc()
             return False
-        self._app.gateway = gateway
+        self._app.use(gateway)
         self._sessions.resize(new.session_seconds, new.most_sessions)
         # What was seen before the files were read: a change since then is one more reason.
         states = _states(new)
