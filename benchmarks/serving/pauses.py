@@ -36,6 +36,7 @@ async def measure(folder: Path, model: ScriptedModel, prompts: Sequence[str], se
                 "p99_seconds": quantile(delays, 0.99),
                 "p999_seconds": quantile(delays, 0.999),
                 "max_seconds": max(delays),
+                "over_5_ms": sum(delay > 0.005 for delay in delays),
             }
         scored = server.metric('fastroute_score_count{router="bert"}')
         failed = server.metric('fastroute_routing_failures_total{router="bert"}')

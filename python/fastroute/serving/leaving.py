@@ -1,11 +1,11 @@
-"""Clients that leave before they have their answer."""
+"""Clients that leave before they have their answer, or take nothing more of it."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Final
 
-__all__ = ["CONNECTION", "Connection", "Watch"]
+__all__ = ["CONNECTION", "Connection", "Patience", "Watch"]
 
 CONNECTION: Final = "fastroute.connection"  # in ASGI's scope; without it, each request would need a task that waits
 
@@ -62,3 +62,45 @@ class Watch:
     def stop(self) -> None:
         """Watch no longer."""
         self._connection.discard(self)
+
+
+class Patience:
+    """Takes a client that takes nothing for so long for one that has gone, but for its connection.
+
+    One timer for all parts of an answer: one for each would cost as much as sending it.
+
+    Parameters
+    ----------
+    watch
+        Told when it is over.
+    seconds
+        For one part.
+    """
+
+    __slots__ = ("_loop", "_seconds", "_since", "_timer", "_watch")
+
+    def __init__(self, watch: Watch, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._watch, self._seconds = watch, seconds
+        self._since: float | None = None
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def begin(self) -> None:
+        """Begin to wait for a part to be taken."""
+        self._since = self._loop.time()
+
+    def end(self) -> None:
+        """Wait no longer: it has been taken."""
+        self._since = None
+
+    def stop(self) -> None:
+        """Look no longer."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        left = self._seconds if self._since is None else self._since + self._seconds - now
+        if left <= 0:
+            self._watch.leave()
+        else:
+            self._timer = self._loop.call_later(left, self._look)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from fastroute.serving.leaving import Patience
 from fastroute.serving.metrics import usage_in
 from fastroute.serving.upstreams import UpstreamFailureError
 
@@ -130,7 +130,7 @@ class Relay:
         settings = call.gateway.config.upstreams[name]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         chunk, tail, rest = answer.first, b"", b""
-        loop, patience = asyncio.get_running_loop(), call.gateway.config.limits.write_seconds
+        patience = Patience(call.watch, call.gateway.config.limits.write_seconds)
         counts = plan.router is not None and settings.price is not None
         try:
             while chunk:
@@ -138,18 +138,17 @@ class Relay:
                     tail = (tail + chunk)[-_TAIL:]
                 whole, rest = _whole_events(rest + chunk)
                 if whole:
-                    # A client that takes nothing for so long has gone, but for its connection.
-                    timer = loop.call_later(patience, call.watch.leave)
-                    try:
-                        await send({"type": "http.response.body", "body": whole, "more_body": True})
-                    finally:
-                        timer.cancel()
+                    patience.begin()
+                    await send({"type": "http.response.body", "body": whole, "more_body": True})
+                    patience.end()
                 chunk = await self._upstreams.more(settings, answer)
         except UpstreamFailureError as failure:
             # An event that clients raise as an error, in place of the one that is not whole; what ends a whole
             # answer, [DONE], is never made up.
             rest = b"data: " + failure.body + b"\n\n"
             self._metrics.of(self._metrics.failures, name).inc()
+        finally:
+            patience.stop()
         call.watch.stop()
         if counts:
             self._count_saved(call, name, tail)
