@@ -1,8 +1,8 @@
 """The tables of speed in README.md and docs: ``python -m benchmarks.readme_tables [RESULTS.json]``.
 
-Made of a file that ``pytest benchmarks --results FILE`` wrote, and for docs/batch.md of the one that
-``python -m benchmarks.large_logs`` wrote, between the markers ``<!-- NAME -->`` and ``<!-- /NAME -->``. A test holds
-the files and the results of `REPORTED` and `LOGS` together.
+Made of a file that ``pytest benchmarks --results FILE`` wrote, for docs/batch.md of the one that
+``python -m benchmarks.large_logs`` wrote, and for the server of those of ``python -m benchmarks.serving``, between the
+markers ``<!-- NAME -->`` and ``<!-- /NAME -->``. A test holds the files and the results together.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import BASELINE, FASTROUTE, FORMAT, seconds, times
+from benchmarks.serving import tables as serving
 from fastroute.artifact import atomic_file
 from fastroute.evaluation.paper import PAPER_OVERHEAD
 from fastroute.overhead import Cost, Prices
@@ -22,6 +23,7 @@ from fastroute.overhead.costs import published
 CHECKOUT = Path(__file__).resolve().parents[1]
 REPORTED = CHECKOUT / "benchmarks" / "results" / "amd-epyc-zen5-2-cores.json"
 LOGS = CHECKOUT / "benchmarks" / "results" / "large-logs.json"
+SERVING = {what: CHECKOUT / "benchmarks" / "results" / f"serving-{what}.json" for what in ("speed", "overload", "soak")}
 ZEN = {"25": "Zen 3 or 4", "26": "Zen 5"}  # families of AMD's processors
 
 # Groups of the two tables: what it is called, and the group of the results.
@@ -271,17 +273,28 @@ def rewritten(text: str, file: str, results: Results) -> str:
     return text
 
 
+def alone() -> list[tuple[str, str, str]]:
+    """Blocks that come from files of their own: the file that they are in, their name, and what they say."""
+    speed_read, overload, soak = (json.loads(path.read_text(encoding="utf-8")) for path in SERVING.values())
+    return [
+        ("docs/batch.md", "large-logs", large_logs(json.loads(LOGS.read_text(encoding="utf-8")))),
+        ("docs/serving.md", "measured", serving.measured(speed_read, overload, soak)),
+        ("README.md", "serving", serving.summary(speed_read)),
+    ]
+
+
 def main() -> None:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else REPORTED
     results = Results(json.loads(path.read_text(encoding="utf-8")))
-    batch = CHECKOUT / "docs" / "batch.md"
-    text = replaced(batch.read_text(encoding="utf-8"), "large-logs", large_logs(json.loads(LOGS.read_text())))
-    with atomic_file(batch) as stream:
-        stream.write(text.encode())
     for file in BLOCKS:
-        text = rewritten((CHECKOUT / file).read_text(encoding="utf-8"), file, results)
-        with atomic_file(CHECKOUT / file) as stream:
-            stream.write(text.encode())
+        _write(file, rewritten((CHECKOUT / file).read_text(encoding="utf-8"), file, results))
+    for file, name, block in alone():
+        _write(file, replaced((CHECKOUT / file).read_text(encoding="utf-8"), name, block))
+
+
+def _write(file: str, text: str) -> None:
+    with atomic_file(CHECKOUT / file) as stream:
+        stream.write(text.encode())
 
 
 if __name__ == "__main__":

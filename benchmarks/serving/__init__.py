@@ -9,4 +9,5 @@ process of the benchmark, have another::
     pauses     how long the event loop is held up
     overload   gate 31
     soak       gate 33
+    tables     what the documentation says of it
 """

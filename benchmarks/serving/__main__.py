@@ -22,9 +22,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SEED = 20240626
 EXAMPLES = """examples:
   FASTROUTE_LITELLM_PYTHON=... FASTROUTE_ROUTELLM_PYTHON=... \\
-    python -m benchmarks.serving speed -o benchmarks/results/serving.json
-  python -m benchmarks.serving overload -o benchmarks/results/overload.json
-  python -m benchmarks.serving soak -o benchmarks/results/soak.json     (ten minutes)
+    python -m benchmarks.serving speed -o benchmarks/results/serving-speed.json
+  python -m benchmarks.serving overload -o benchmarks/results/serving-overload.json
+  python -m benchmarks.serving soak -o benchmarks/results/serving-soak.json     (ten minutes)
 
 FASTROUTE_LITELLM_PYTHON names a Python with 'litellm[proxy]', FASTROUTE_ROUTELLM_PYTHON one with 'routellm[serve]';
 what has no Python is left out.
@@ -77,7 +77,7 @@ def run(what: str, folder: Path, *, quick: bool) -> dict[str, Any]:
             return await overload.measure(folder, model, prompts, seconds=0.5 if quick else 10.0)
         if what == "soak":
             return await soak.measure(folder, model, prompts, seconds=3.0 if quick else 600.0)
-        measured = await speed.measure(folder, model, prompts, 0.8 if quick else 3.0)
+        measured = await speed.measure(folder, model, prompts, *((0.8, 2) if quick else (3.0, 5)))
         return {**measured, "pauses": await pauses.measure(folder, model, prompts, 0.5 if quick else 20.0)}
 
     if sys.version_info >= (3, 12):

@@ -18,15 +18,17 @@ CONNECTIONS = (16, 64)
 ROUTED = ("experts", "mf")
 
 
-async def measure(folder: Path, model: ScriptedModel, prompts: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Measure everything; `seconds` is that of one round."""
+async def measure(
+    folder: Path, model: ScriptedModel, prompts: Sequence[str], seconds: float, rounds: int
+) -> dict[str, Any]:
+    """Measure everything; `seconds` is that of one of the `rounds`."""
     starts = {
         "fastroute, no router": lambda: servers.fastroute(folder, model, routers=()),
         "fastroute, experts": lambda: servers.fastroute(folder, model),
         "LiteLLM": lambda: servers.litellm(folder, model),
         "RouteLLM": lambda: servers.routellm(folder, model),
     }
-    start_up = {name: await _start_up(begin) for name, begin in starts.items()}
+    start_up = {name: await _start_up(begin, rounds) for name, begin in starts.items()}
     with contextlib.ExitStack() as stack:
         begun: list[Server] = []
         for begin in (lambda: servers.fastroute(folder, model, routers=ROUTED), servers.litellm, servers.routellm):
@@ -35,7 +37,8 @@ async def measure(folder: Path, model: ScriptedModel, prompts: Sequence[str], se
                 begun.append(stack.enter_context(server))
         ours = begun[0]
         throughput = {
-            str(connections): await _throughput(begun, prompts, connections, seconds) for connections in CONNECTIONS
+            str(connections): await _throughput(begun, prompts, connections, seconds, rounds)
+            for connections in CONNECTIONS
         }
         added = {f"router-{name}": await _added(ours, f"router-{name}", prompts, seconds) for name in ROUTED}
         streams = {server.name: await _streams(server, prompts, seconds) for server in begun}
@@ -51,7 +54,7 @@ async def measure(folder: Path, model: ScriptedModel, prompts: Sequence[str], se
     }
 
 
-async def _start_up(begin: Callable[[], Server | None], rounds: int = 5) -> dict[str, float] | None:
+async def _start_up(begin: Callable[[], Server | None], rounds: int) -> dict[str, float] | None:
     """From the start of a process to its first answer, and its memory then; medians, less often of what is slow."""
     seconds, resident = [], []
     while len(seconds) < rounds:
@@ -67,7 +70,7 @@ async def _start_up(begin: Callable[[], Server | None], rounds: int = 5) -> dict
 
 
 async def _throughput(
-    begun: Sequence[Server], prompts: Sequence[str], connections: int, seconds: float, rounds: int = 5
+    begun: Sequence[Server], prompts: Sequence[str], connections: int, seconds: float, rounds: int
 ) -> dict[str, Any]:
     """Each server in turn, so that what else the machine does meets all of them; medians over the rounds."""
     found: dict[str, list[dict[str, float]]] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.readme_tables import BLOCKS, LOGS, REPORTED, Results, digits, large_logs, replaced, rewritten
+from benchmarks.readme_tables import BLOCKS, REPORTED, Results, alone, digits, replaced, rewritten
 from benchmarks.results import BASELINE, FASTROUTE, groups_of, question_of, seconds, times
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -60,9 +60,10 @@ def test_a_run_that_failed_gives_no_tables(read: dict[str, Any]) -> None:
         rewritten((CHECKOUT / "README.md").read_text(encoding="utf-8"), "README.md", Results(read | {"groups": []}))
 
 
-def test_the_page_on_logs_has_what_was_measured() -> None:
-    text = (CHECKOUT / "docs" / "batch.md").read_text(encoding="utf-8")
-    assert replaced(text, "large-logs", large_logs(json.loads(LOGS.read_text(encoding="utf-8")))) == text
+@pytest.mark.parametrize(("file", "name", "block"), alone(), ids=lambda value: value[:20])
+def test_blocks_with_results_of_their_own_have_what_was_measured(file: str, name: str, block: str) -> None:
+    text = (CHECKOUT / file).read_text(encoding="utf-8")
+    assert replaced(text, name, block) == text
 
 
 def test_markers_are_needed_once() -> None:
