@@ -118,6 +118,17 @@ class ScriptedUpstream:
         extra = "retry-after: 7\r\nlocation: http://127.0.0.1:9/elsewhere\r\n"
         return await self._answer(writer, int(argument), content.encode(), extra)
 
+    async def _flaky(self, got: Received, argument: str, reader: Any, writer: Any) -> bool:
+        """Be too busy for so many requests, then answer."""
+        if sum(each.model == got.model for each in self.received) > int(argument):
+            return await self._ok(got, "", reader, writer)
+        return await self._answer(writer, 429, b'{"error": {"message": "busy"}}', "retry-after-ms: 20\r\n")
+
+    async def _events_of(self, got: Received, argument: str, reader: Any, writer: Any) -> bool:
+        """Stream what `answers` has for the model."""
+        events = [b"data: " + json.dumps(each).encode() + b"\n\n" for each in self.answers[got.model]]
+        return await self._events([*events, b"data: [DONE]\n\n"], writer, end=True)
+
     async def _echo(self, got: Received, argument: str, reader: Any, writer: Any) -> bool:
         """Refuse, and say the key that came."""
         message = f"bad key {got.header('authorization')}"

@@ -80,6 +80,56 @@ def test_tools_schemas_and_images(client: Any, upstream: ScriptedUpstream) -> No
     assert (got["model"], got["seed"], got["tool_choice"]) == ("big", 7, "auto")
 
 
+def test_a_schema_as_a_class(client: Any, upstream: ScriptedUpstream) -> None:
+    import pydantic
+
+    class City(pydantic.BaseModel):
+        name: str
+        people: int
+
+    message = {"role": "assistant", "content": '{"name": "Łódź", "people": 658444}'}
+    upstream.answers["small"] = ANSWER | {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    found = client.chat.completions.parse(model="small", messages=HELLO, response_format=City)
+    assert found.choices[0].message.parsed == City(name="Łódź", people=658444)
+    assert json.loads(upstream.received[-1].body)["response_format"]["json_schema"]["name"] == "City"
+
+
+def test_tool_calls_in_a_stream(client: Any, upstream: ScriptedUpstream) -> None:
+    def chunk(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+    def call(**function: str) -> dict[str, Any]:
+        return chunk({"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": function}]})
+
+    upstream.script["small"] = "events_of"
+    upstream.answers["small"] = [
+        chunk({"role": "assistant", "content": None}),
+        call(name="weather", arguments=""),
+        call(arguments='{"city": '),
+        call(arguments='"Łódź"}'),
+        chunk({}, "tool_calls"),
+    ]
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    with client.chat.completions.stream(model="small", messages=HELLO, tools=tools) as stream:
+        final = stream.get_final_completion()
+    assert final.choices[0].finish_reason == "tool_calls"
+    assert final.choices[0].message.tool_calls[0].function.arguments == '{"city": "Łódź"}'
+
+
+def test_the_client_tries_again(keyed: Served, upstream: ScriptedUpstream) -> None:
+    upstream.script["small"] = "flaky:2"
+    with openai.OpenAI(base_url=keyed.url, api_key=CLIENT_KEY, max_retries=2) as patient:
+        answer = patient.chat.completions.create(model="small", messages=HELLO)
+    assert answer.choices[0].message.content == "Hello."
+    assert len(upstream.received) == 3
+    upstream.received.clear()
+    with openai.OpenAI(base_url=keyed.url, api_key=CLIENT_KEY, max_retries=1) as hasty:
+        with pytest.raises(openai.RateLimitError, match="busy"):
+            hasty.chat.completions.create(model="small", messages=HELLO)
+    assert len(upstream.received) == 2
+
+
 def test_models_embeddings_and_completions(client: Any, upstream: ScriptedUpstream) -> None:
     assert [each.id for each in client.models.list()] == ["auto", "router-mf", "router-random", "big", "small"]
     assert client.models.retrieve("small").id == "small"
