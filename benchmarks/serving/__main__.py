@@ -13,12 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.instructions.prompts import LONG, MIDDLE, SHORT
 from benchmarks.results import commit, machine
 from benchmarks.serving import overload, pauses, soak, speed
 from benchmarks.serving.traffic import ScriptedModel
 from fastroute.artifact import atomic_file
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 SEED = 20240626
 EXAMPLES = """examples:
   FASTROUTE_LITELLM_PYTHON=... FASTROUTE_ROUTELLM_PYTHON=... \\
@@ -74,7 +74,7 @@ def run(what: str, folder: Path, *, quick: bool) -> dict[str, Any]:
         model = await ScriptedModel().start()
         prompts = chat_prompts()
         if what == "overload":
-            return await overload.measure(folder, model, prompts, seconds=0.5 if quick else 10.0)
+            return await overload.measure(folder, model, prompts, *((0.5, 1) if quick else (5.0, 3)))
         if what == "soak":
             return await soak.measure(folder, model, prompts, seconds=3.0 if quick else 600.0)
         measured = await speed.measure(folder, model, prompts, *((0.8, 2) if quick else (3.0, 5)))
@@ -92,7 +92,7 @@ def run(what: str, folder: Path, *, quick: bool) -> dict[str, Any]:
 def chat_prompts(count: int = 500) -> list[str]:
     """Prompts of 5 to 400 words, most of them near 60; generated, always the same."""
     rng = random.Random(SEED)
-    words = (CHECKOUT / "README.md").read_text(encoding="utf-8").split()
+    words = f"{SHORT} {MIDDLE} {LONG}".split()
     return [" ".join(rng.choices(words, k=min(400, max(5, int(rng.lognormvariate(4.1, 0.7)))))) for _ in range(count)]
 
 

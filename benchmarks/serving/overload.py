@@ -7,6 +7,7 @@ by five times as many connections as make its peak, and then at five times its r
 from __future__ import annotations
 
 import asyncio
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,54 +23,68 @@ MODEL_SECONDS = 0.05
 AT_ONCE = 64
 
 
-async def measure(folder: Path, model: ScriptedModel, prompts: Sequence[str], *, seconds: float) -> dict[str, Any]:
-    """Measure both overloads, and the slow clients."""
+async def measure(
+    folder: Path, model: ScriptedModel, prompts: Sequence[str], seconds: float, rounds: int
+) -> dict[str, Any]:
+    """Measure each overload, and the slow clients; `seconds` is that of one of the `rounds`."""
     found: dict[str, Any] = {}
     model.delay = MODEL_SECONDS
     server = await asyncio.to_thread(servers.fastroute, folder, model, limits={"concurrency": AT_ONCE})
     with server:
-        found["slow models, requests at 5x the rate"] = await _overload(server, prompts, seconds, times_rate=TIMES)
+        name = "slow models, requests at 5x the rate"
+        found[name] = await _overload(server, prompts, seconds, rounds, at_a_rate=True)
     model.delay = 0.0
     server = await asyncio.to_thread(servers.fastroute, folder, model)
     with server:
-        found["the server's core, 5x the connections"] = await _overload(server, prompts, seconds)
-        found["the server's core, requests at 5x the rate"] = await _overload(
-            server, prompts, seconds, times_rate=TIMES
-        )
-    server = await asyncio.to_thread(servers.fastroute, folder, model)
-    with server:
+        for name, at_a_rate in (("5x the connections", False), ("requests at 5x the rate", True)):
+            found[f"the server's core, {name}"] = await _overload(server, prompts, seconds, rounds, at_a_rate=at_a_rate)
         found["slow clients"] = await _slow_clients(server, prompts, seconds)
     return found
 
 
 async def _overload(
-    server: Server, prompts: Sequence[str], seconds: float, *, times_rate: int | None = None
+    server: Server, prompts: Sequence[str], seconds: float, rounds: int, *, at_a_rate: bool
 ) -> dict[str, Any]:
-    """The peak, then `TIMES` as many connections, or as many requests at random times."""
-    load = Load(server.port, server.requests(prompts))
-    await load.closed(AT_ONCE, seconds / 4)
-    peak = (await load.closed(AT_ONCE, seconds)).only_good().rate()
-    load.close()
-    load = Load(server.port, server.requests(prompts))
-    with no_collection():
-        if times_rate is None:
-            outcome = await load.closed(TIMES * AT_ONCE, seconds)
-        else:
-            outcome = await load.open(times_rate * peak, seconds)
-    load.close()
-    unsent = outcome.statuses.pop(UNSENT, 0)  # every connection waits for an answer
-    _only(outcome, {200, 503})
-    asked = sum(outcome.statuses.values())
+    """By turns the peak and then `TIMES` as many connections, or as many requests at random times."""
+    rows: list[dict[str, float]] = []
+    answers: dict[str, int] = {}
+    latencies: list[float] = []
+    refused: list[float] = []
+    for _ in range(rounds):
+        load = Load(server.port, server.requests(prompts))
+        with no_collection():
+            peak = (await load.closed(AT_ONCE, seconds, warm_up=seconds / 4)).only_good().rate()
+        load.close()
+        load = Load(server.port, server.requests(prompts))
+        with no_collection():
+            if at_a_rate:
+                outcome = await load.open(TIMES * peak, seconds)
+            else:
+                outcome = await load.closed(TIMES * AT_ONCE, seconds, warm_up=seconds / 4)
+        load.close()
+        unsent = outcome.statuses.pop(UNSENT, 0)  # every connection waits for an answer
+        _only(outcome, {200, 503})
+        sent = len(outcome.late) or sum(outcome.statuses.values())
+        rows.append(
+            {
+                "peak_per_second": peak,
+                "due_per_second": (sent + unsent) / outcome.seconds,
+                "sent_per_second": sent / outcome.seconds,
+                "answered_per_second": outcome.rate(),
+                "share_of_peak": outcome.rate() / peak,
+            }
+        )
+        for status, count in outcome.statuses.items():
+            answers[str(status)] = answers.get(str(status), 0) + count
+        latencies += outcome.latencies
+        refused += outcome.refused
     return {
-        "peak_per_second": peak,
-        "asked_per_second": asked / outcome.seconds,
-        "unsent": unsent,
-        "answered_per_second": outcome.rate(),
-        "share_of_peak": outcome.rate() / peak,
-        "answers": {str(status): count for status, count in sorted(outcome.statuses.items())},
-        "answered_p99_seconds": quantile(outcome.latencies, 0.99),
-        "refused_p50_seconds": quantile(outcome.refused, 0.5) if outcome.refused else None,
-        "refused_p99_seconds": quantile(outcome.refused, 0.99) if outcome.refused else None,
+        **{key: statistics.median(row[key] for row in rows) for key in rows[0]},
+        "rounds": [row["share_of_peak"] for row in rows],
+        "answers": answers,
+        "answered_p99_seconds": quantile(latencies, 0.99),
+        "refused_p50_seconds": quantile(refused, 0.5) if refused else None,
+        "refused_p99_seconds": quantile(refused, 0.99) if refused else None,
     }
 
 
@@ -77,7 +92,9 @@ async def _slow_clients(server: Server, prompts: Sequence[str], seconds: float) 
     """A healthy client alone, and beside clients that send a byte of their headers or body a second."""
     found: dict[str, Any] = {"slow_clients": SLOW_CLIENTS}
     for name, count in (("alone", 0), ("beside them", SLOW_CLIENTS)):
-        slow = [asyncio.create_task(_dribble(server, prompts[0], whole=index % 2)) for index in range(count)]
+        slow = [
+            asyncio.create_task(_dribble(server, prompts[0], headers_at_once=bool(index % 2))) for index in range(count)
+        ]
         await asyncio.sleep(0.2)
         load = Load(server.port, server.requests(prompts))
         await load.closed(1, seconds / 4)
@@ -98,10 +115,10 @@ async def _slow_clients(server: Server, prompts: Sequence[str], seconds: float) 
     return found
 
 
-async def _dribble(server: Server, prompt: str, *, whole: int) -> None:
+async def _dribble(server: Server, prompt: str, *, headers_at_once: bool) -> None:
     """Send one request a byte at a time: its headers, or those at once and then its body; again when it is refused."""
     (request,) = server.requests([prompt])
-    start = request.index(b"\r\n\r\n") + 4 if whole else 0
+    start = request.index(b"\r\n\r\n") + 4 if headers_at_once else 0
     while True:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ LITELLM_PYTHON = "FASTROUTE_LITELLM_PYTHON"
 KEY = "client-key-of-the-benchmark"
 CORE = min(os.sched_getaffinity(0))  # the server's; clients and the model take the last one
 STRONG, WEAK = "strong", "weak"
-TRIES = 600  # a quarter of a second each
+PATIENCE = 120.0  # seconds that a server may take to start
 
 
 class Server:
@@ -63,7 +65,7 @@ class Server:
                 command,
                 stdout=file,
                 stderr=file,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, "NO_PROXY": "127.0.0.1", **(environment or {})},
             )
         os.sched_setaffinity(self.process.pid, wanted)
         try:
@@ -91,11 +93,21 @@ class Server:
         return subprocess.run([self.python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
 
     def cpu_seconds(self) -> float:
-        """Time that all its threads have had of a processor."""
-        total = 0
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
-        return total / 1e9
+        """Time that the process has had of a processor, to 10 ms."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @contextlib.contextmanager
+    def alone(self, begun: Sequence[Server]) -> Iterator[None]:
+        """Keep the other servers of its core from running."""
+        others = [server for server in begun if server is not self]
+        for server in others:
+            server.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for server in others:
+                server.process.send_signal(signal.SIGCONT)
 
     def resident_bytes(self) -> int:
         """Memory of the process."""
@@ -121,6 +133,7 @@ class Server:
 
     def end(self) -> None:
         """End it, at once if it does not want to."""
+        self.process.send_signal(signal.SIGCONT)
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(15)
@@ -129,20 +142,20 @@ class Server:
             self.process.wait()
 
     def _wait(self) -> None:
-        """Wait until it takes connections and answers."""
-        for _ in range(TRIES * 25):
+        """Wait until it passes on an answer."""
+        (request,) = self.requests(["Hello"])
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} has ended: {self.tail()}")
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
             try:
-                connection.request("GET", "/health")
-                connection.getresponse().read()
+                with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+                    connection.sendall(request)
+                    if connection.recv(1 << 16).startswith(b"HTTP/1.1 200"):
+                        return
             except OSError:
-                time.sleep(0.01)
-            else:
-                return
-            finally:
-                connection.close()
+                pass
+            time.sleep(0.005)
         raise RuntimeError(f"{self.name} does not answer: {self.tail()}")
 
 
@@ -150,7 +163,7 @@ def fastroute(
     folder: Path,
     model: ScriptedModel,
     *,
-    routers: Sequence[str] = ("experts",),
+    routers: Sequence[str | dict[str, Any]] = ("experts",),
     cores: set[int] | None = None,
     python: str = sys.executable,
     **changes: Any,
@@ -167,7 +180,7 @@ def fastroute(
             {"name": STRONG, "base_url": model.url, "price": {"input": 10, "output": 30}},
             {"name": WEAK, "base_url": model.url, "price": {"input": 0.24, "output": 0.24}},
         ],
-        "routers": [{"label": name, "artifact": name, **pair} for name in routers],
+        "routers": [each if isinstance(each, dict) else {"label": each, **pair} for each in routers],
     }
     if not routers:
         del config["routers"]
@@ -234,8 +247,6 @@ def routellm(folder: Path, model: ScriptedModel) -> Server | None:
 
 def free_port() -> int:
     """Return a port that nobody listens at."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -16,6 +16,7 @@ from benchmarks.serving.traffic import CHUNKS, Load, ScriptedModel, requests_for
 
 CONNECTIONS = (16, 64)
 ROUTED = ("experts", "mf")
+LIGHT = 0.4  # of what the slowest server can do
 
 
 async def measure(
@@ -31,23 +32,27 @@ async def measure(
     start_up = {name: await _start_up(begin, rounds) for name, begin in starts.items()}
     with contextlib.ExitStack() as stack:
         begun: list[Server] = []
-        for begin in (lambda: servers.fastroute(folder, model, routers=ROUTED), servers.litellm, servers.routellm):
-            server = await asyncio.to_thread(begin, *(() if not begun else (folder, model)))
+        for begin in (lambda: servers.fastroute(folder, model, routers=ROUTED), starts["LiteLLM"], starts["RouteLLM"]):
+            server = await asyncio.to_thread(begin)
             if server is not None:
                 begun.append(stack.enter_context(server))
-        ours = begun[0]
+        versions = {server.name: server.version() for server in begun}
         throughput = {
             str(connections): await _throughput(begun, prompts, connections, seconds, rounds)
             for connections in CONNECTIONS
         }
+        streams = await _streams(begun, prompts, seconds)
+        slowest = min(row["requests_per_second"] for row in throughput[str(CONNECTIONS[0])].values())
+        latency = await _latency(begun, prompts, LIGHT * slowest, 5 * seconds)
+    ours = await asyncio.to_thread(servers.fastroute, folder, model, routers=ROUTED)
+    with ours:
         added = {f"router-{name}": await _added(ours, f"router-{name}", prompts, seconds) for name in ROUTED}
-        streams = {server.name: await _streams(server, prompts, seconds) for server in begun}
-        first = await _first_events(ours, model, prompts, seconds)
-        versions = {server.name: server.version() for server in begun}
+        first = await _first_events(ours, model, prompts, seconds, rounds)
     return {
         "versions": versions,
         "start_up": {name: found for name, found in start_up.items() if found is not None},
         "throughput": throughput,
+        "latency": latency,
         "added_latency": added,
         "streams": streams,
         "first_event": first,
@@ -78,25 +83,37 @@ async def _throughput(
         for server in begun:
             for name, target in _targets(server):
                 load = Load(server.port, server.requests(prompts, target))
-                await load.closed(connections, seconds / 4)
-                cpu = server.cpu_seconds()
-                with no_collection():
-                    outcome = (await load.closed(connections, seconds)).only_good()
-                cpu = server.cpu_seconds() - cpu
+                with no_collection(), server.alone(begun):
+                    outcome = await load.closed(connections, seconds, warm_up=seconds / 4, cpu=server.cpu_seconds)
                 load.close()
-                found.setdefault(name, []).append(
-                    {
-                        "requests_per_second": outcome.rate(),
-                        "p50_seconds": quantile(outcome.latencies, 0.5),
-                        "p99_seconds": quantile(outcome.latencies, 0.99),
-                        "cpu_seconds_per_request": cpu / len(outcome.latencies),
-                    }
-                )
+                outcome.only_good()
+                row = {
+                    "requests_per_second": outcome.rate(),
+                    "cpu_seconds_per_request": outcome.cpu_seconds / outcome.answered,
+                }
+                found.setdefault(name, []).append(row)
     return {
         name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
         | {"rounds": [row["requests_per_second"] for row in rows]}
         for name, rows in found.items()
     }
+
+
+async def _latency(begun: Sequence[Server], prompts: Sequence[str], rate: float, seconds: float) -> dict[str, Any]:
+    """Requests at random times, so few that each server has a core to spare."""
+    found: dict[str, Any] = {"requests_per_second": rate}
+    for server in begun:
+        load = Load(server.port, server.requests(prompts))
+        with no_collection(), server.alone(begun):
+            await load.open(rate, 1.0)
+            outcome = (await load.open(rate, seconds)).only_good()
+        load.close()
+        found[server.name] = {
+            "requests": len(outcome.latencies),
+            "p50_seconds": quantile(outcome.latencies, 0.5),
+            "p99_seconds": quantile(outcome.latencies, 0.99),
+        }
+    return found
 
 
 def _targets(server: Server) -> list[tuple[str, str]]:
@@ -113,7 +130,7 @@ async def _added(server: Server, routed: str, prompts: Sequence[str], seconds: f
     await load.closed(1, seconds / 4)
     load.start_over()
     with no_collection():
-        outcome = (await load.closed(1, 2 * seconds)).only_good()
+        outcome = (await load.closed(1, 3 * seconds)).only_good()
     load.close()
     with_routing, without = outcome.latencies[0::2], outcome.latencies[1::2]
     return {
@@ -124,44 +141,55 @@ async def _added(server: Server, routed: str, prompts: Sequence[str], seconds: f
     }
 
 
-async def _streams(server: Server, prompts: Sequence[str], seconds: float) -> dict[str, Any]:
+async def _streams(begun: Sequence[Server], prompts: Sequence[str], seconds: float) -> dict[str, Any]:
     """Streams of `CHUNKS` events, 2 ms between them, over 16 connections."""
-    load = Load(server.port, server.requests(prompts, stream=True))
-    await load.closed(16, seconds / 4)
-    cpu = server.cpu_seconds()
-    with no_collection():
-        outcome = (await load.closed(16, 2 * seconds)).only_good()
-    cpu = server.cpu_seconds() - cpu
-    load.close()
-    return {
-        "chunks": CHUNKS,
-        "streams": len(outcome.latencies),
-        "streams_per_second": outcome.rate(),
-        "cpu_seconds_per_stream": cpu / len(outcome.latencies),
-    }
-
-
-async def _first_events(server: Server, model: ScriptedModel, prompts: Sequence[str], seconds: float) -> dict[str, Any]:
-    """First events at half the streams that the server can do, and of the model itself at the same rate."""
-    load = Load(server.port, server.requests(prompts, stream=True))
-    most = (await load.closed(256, seconds)).only_good().rate()
-    load.close()
-    found: dict[str, Any] = {"most_streams_per_second": most, "streams_per_second": most / 2}
-    requests = {
-        server.port: server.requests(prompts, stream=True),
-        model.port: requests_for(prompts, servers.WEAK, stream=True),
-    }
-    for name, port in (("through fastroute", server.port), ("the model itself", model.port)):
-        load = Load(port, requests[port])
-        await load.open(most / 2, seconds / 2)
-        with no_collection():
-            outcome = (await load.open(most / 2, 3 * seconds)).only_good()
+    found = {}
+    for server in begun:
+        load = Load(server.port, server.requests(prompts, stream=True))
+        with no_collection(), server.alone(begun):
+            outcome = await load.closed(16, 2 * seconds, warm_up=seconds / 2, cpu=server.cpu_seconds)
         load.close()
-        found[name] = {
-            "streams": len(outcome.firsts),
-            "p50_seconds": quantile(outcome.firsts, 0.5),
-            "p99_seconds": quantile(outcome.firsts, 0.99),
+        outcome.only_good()
+        found[server.name] = {
+            "chunks": CHUNKS,
+            "streams": outcome.answered,
+            "streams_per_second": outcome.rate(),
+            "cpu_seconds_per_stream": outcome.cpu_seconds / outcome.answered,
         }
-    for name in ("p50_seconds", "p99_seconds"):
-        found[f"added_{name}"] = found["through fastroute"][name] - found["the model itself"][name]
+    return found
+
+
+async def _first_events(
+    server: Server, model: ScriptedModel, prompts: Sequence[str], seconds: float, rounds: int
+) -> dict[str, Any]:
+    """First events at half the streams that the server can do, and by turns of the model itself at the same rate."""
+    load = Load(server.port, server.requests(prompts, stream=True))
+    most = (await load.closed(256, seconds, warm_up=seconds / 4)).only_good().rate()
+    load.close()
+    requests = {
+        "through fastroute": (server.port, server.requests(prompts, stream=True)),
+        "the model itself": (model.port, requests_for(prompts, servers.WEAK, stream=True)),
+    }
+    firsts: dict[str, list[float]] = {name: [] for name in requests}
+    late: list[float] = []
+    for _ in range(rounds):
+        for name, (port, bodies) in requests.items():
+            load = Load(port, bodies)
+            with no_collection():
+                await load.open(most / 2, seconds / 4)
+                outcome = (await load.open(most / 2, seconds)).only_good()
+            load.close()
+            firsts[name] += outcome.firsts
+            late += outcome.late
+    found: dict[str, Any] = {
+        "most_streams_per_second": most,
+        "streams_per_second": most / 2,
+        "late_p99_seconds": quantile(late, 0.99),
+    }
+    for name, values in firsts.items():
+        found[name] = {
+            "streams": len(values),
+            "p50_seconds": quantile(values, 0.5),
+            "p99_seconds": quantile(values, 0.99),
+        }
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.results import seconds, times
+from benchmarks.serving.soak import RELOADS
 
 OURS = "fastroute"
 NOT_ROUTED = "fastroute, not routed"
@@ -57,9 +58,10 @@ def _servers(speed: dict[str, Any]) -> list[str]:
             theirs = rows[name]["requests_per_second"]
             cells.append(f"{theirs:,.0f}: {times(ours / theirs)}")
         lines.append(f"| requests/s, {connections} connections | {' | '.join(cells)} |")
-        for quantile in ("p50", "p99"):
-            found = [seconds(rows[name][f"{quantile}_seconds"]) for name in columns]
-            lines.append(f"| {quantile} of a request, {connections} connections | {' | '.join(found)} |")
+    light = speed["latency"]
+    for quantile in ("p50", "p99"):
+        found = [seconds(light[name][f"{quantile}_seconds"]) for name in columns]
+        lines.append(f"| {quantile} at {light['requests_per_second']:.0f} requests/s | {' | '.join(found)} |")
     streams = [seconds(speed["streams"][name]["cpu_seconds_per_stream"]) for name in columns]
     lines.append(f"| CPU for a stream of 20 parts | {' | '.join(streams)} |")
     begun = [speed["start_up"][name] for name in ("fastroute, experts", *PEERS)]
@@ -80,10 +82,11 @@ def _rest(speed: dict[str, Any]) -> list[str]:
             f"- `{name}` adds {seconds(found['added_p50_seconds'])} to the median of a request "
             f"({seconds(found['not_routed_p50_seconds'])} without routing, by turns over one connection)."
         )
+    through, direct = first["through fastroute"], first["the model itself"]
     lines.append(
-        f"- The first event of a stream comes {seconds(first['added_p50_seconds'])} (p50) and "
-        f"{seconds(first['added_p99_seconds'])} (p99) later than from the model itself, at half of the\n"
-        f"  {first['most_streams_per_second']:,.0f} streams/s that it can do."
+        f"- The first event of a stream comes after {seconds(through['p50_seconds'])} (p50) and "
+        f"{seconds(through['p99_seconds'])} (p99) at {first['streams_per_second']:,.0f} streams/s, half of what it can "
+        f"do;\n  from the model itself after {seconds(direct['p50_seconds'])} and {seconds(direct['p99_seconds'])}."
     )
     rest, busy = speed["pauses"]["at rest"], speed["pauses"]["16 clients wait for bert"]
     lines.append(
@@ -97,15 +100,15 @@ def _rest(speed: dict[str, Any]) -> list[str]:
 
 
 def _overload(read: dict[str, Any]) -> list[str]:
-    lines = ["| five times too much | peak/s | asked/s | answered/s | of the peak | refused, p50 and p99 |"]
-    lines.append("|---|---|---|---|---|---|")
+    lines = ["| five times too much | peak/s | due/s | sent/s | answered/s | of the peak | refused, p50 and p99 |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for name, found in read.items():
         if "share_of_peak" not in found:
             continue
         refused = "none"
         if found["refused_p50_seconds"] is not None:
             refused = f"{seconds(found['refused_p50_seconds'])}, {seconds(found['refused_p99_seconds'])}"
-        rates = (found[f"{each}_per_second"] for each in ("peak", "asked", "answered"))
+        rates = (found[f"{each}_per_second"] for each in ("peak", "due", "sent", "answered"))
         cells = [*(f"{rate:,.0f}" for rate in rates), f"{found['share_of_peak']:.0%}", refused]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     slow = read["slow clients"]
@@ -120,9 +123,10 @@ def _overload(read: dict[str, Any]) -> list[str]:
 
 def _soak(read: dict[str, Any]) -> str:
     return (
-        f"{read['seconds']:,.0f} s, {read['requests']:,} requests (answers of sessions, streams, decisions, unknown "
-        f"models): memory {read['first_mib']:.1f} MiB after the first fifth, {read['last_mib']:.1f} at the end, "
-        f"{read['most_mib']:.1f} at most;\na growth of {read['growth_mib_by_slope']:.2f} MiB by the slope."
+        f"{read['seconds']:,.0f} s, {sum(read['requests'].values()):,} requests ({', '.join(read['requests'])}), "
+        f"clients that hang up, {RELOADS} reloads, an open playground:\nmemory {read['first_mib']:.1f} MiB after the "
+        f"first fifth, {read['last_mib']:.1f} at the end, {read['most_mib']:.1f} at most; a growth of "
+        f"{read['growth_mib_by_slope']:.2f} MiB by the slope; {read['in_flight_at_the_end']:.0f} requests left over."
     )
 
 

@@ -8,13 +8,14 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 CHAT = "/v1/chat/completions"
 CHUNKS = 20
 UNSENT = -1  # in place of a status
+COARSE_SECONDS = 0.002
 ANSWER = json.dumps(
     {
         "id": "chatcmpl-1",
@@ -130,19 +131,24 @@ class Outcome:
     statuses
         How many answers had which status; 0 is a connection that broke, `UNSENT` a request that found
         none of the connections free.
-    seconds
-        From the first request to the last answer that was waited for.
+    late
+        By how many seconds requests went out after they were due.
+    seconds, answered, cpu_seconds
+        How long was measured, the whole answers that came meanwhile, and what the server took of a processor.
     """
 
     latencies: list[float] = field(default_factory=list)
     firsts: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
+    late: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    answered: int = 0
+    cpu_seconds: float = 0.0
 
     def rate(self) -> float:
         """Whole answers per second."""
-        return len(self.latencies) / self.seconds
+        return self.answered / self.seconds
 
     def only_good(self) -> Outcome:
         """Return itself, if every answer was a good one."""
@@ -234,40 +240,43 @@ class Load:
         self.outcome = Outcome()
         self.wrong: bytes | None = None  # an answer that is not the model's
 
-    async def closed(self, connections: int, seconds: float) -> Outcome:
-        """Keep each connection busy: the next request goes out as an answer comes in."""
+    async def closed(
+        self, connections: int, seconds: float, *, warm_up: float = 0.0, cpu: Callable[[], float] = time.process_time
+    ) -> Outcome:
+        """Keep each connection busy: the next request goes out as an answer comes in.
+
+        What is counted are the answers that come within `seconds`, after those of `warm_up`, at both ends with requests
+        under way; and the time of a processor that `cpu` says was taken meanwhile.
+        """
         await self._connect(connections)
-        self.outcome = outcome = Outcome()
         self._closed = True
-        start = time.perf_counter()
-        for client in tuple(self._idle):
-            self._send(client, time.perf_counter())
+        clients = tuple(self._idle)
         self._idle.clear()
+        for client in clients:
+            self._send(client, time.perf_counter())
+        await asyncio.sleep(warm_up)
+        self.outcome = outcome = Outcome()
+        start, before = time.perf_counter(), cpu()
         await asyncio.sleep(seconds)
+        outcome.seconds, outcome.cpu_seconds = time.perf_counter() - start, cpu() - before
+        outcome.answered = len(outcome.latencies)
         self._closed = False
-        outcome.seconds = time.perf_counter() - start
-        whole = len(outcome.latencies)
+        self.outcome = Outcome()
         await self._drained()
-        del outcome.latencies[whole:]
         return outcome
 
     async def open(self, rate: float, seconds: float, *, connections: int = 64, most: int = 4096) -> Outcome:
         """Send requests at random times (Poisson), whatever the answers; a busy connection is not waited for.
 
-        `seconds` of the outcome are those in which requests were due, plus what the last answers took.
+        A request that is sent late counts from when it was due. Answers count that come while requests are due;
+        latencies are those of all.
         """
         await self._connect(connections)
         self.outcome = outcome = Outcome()
         rng = random.Random(20240626)
         start = due = time.perf_counter()
-        while True:
-            due += rng.expovariate(rate)
-            if due > start + seconds:
-                break
-            wait = due - time.perf_counter()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            elif self._next % 64 == 0:
+        while (due := due + rng.expovariate(rate)) < start + seconds:
+            if not await wait_until(due) and self._next % 64 == 0:
                 await asyncio.sleep(0)
             if not self._idle:
                 if len(self._all) >= most:
@@ -275,9 +284,11 @@ class Load:
                     await asyncio.sleep(0)
                     continue
                 await self._connect(1)
+            outcome.late.append(time.perf_counter() - due)
             self._send(self._idle.popleft(), due)
-        await self._drained()
         outcome.seconds = time.perf_counter() - start
+        outcome.answered = len(outcome.latencies)
+        await self._drained()
         return outcome
 
     def start_over(self) -> None:
@@ -323,12 +334,22 @@ class Load:
 
     async def _drained(self, patience: float = 30.0) -> None:
         deadline = time.perf_counter() + patience
-        if self.wrong is not None:
-            raise RuntimeError(f"an answer that is not the model's: {self.wrong[:300]!r}")
         while any(client.busy for client in self._all):
             if time.perf_counter() > deadline:
                 raise RuntimeError("requests without an answer")
             await asyncio.sleep(0.005)
+        if self.wrong is not None:
+            raise RuntimeError(f"an answer that is not the model's: {self.wrong[:300]!r}")
+
+
+async def wait_until(due: float) -> bool:
+    """Wait to within microseconds, for which timers of an event loop are too coarse; return whether there was time."""
+    wait = due - time.perf_counter()
+    if wait > COARSE_SECONDS:
+        await asyncio.sleep(wait - COARSE_SECONDS)
+    while time.perf_counter() < due:
+        await asyncio.sleep(0)
+    return wait > 0
 
 
 def requests_for(
