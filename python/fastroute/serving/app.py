@@ -62,7 +62,7 @@ class App:
     ready
         Whether ``/ready`` says so.
     in_flight
-        Requests that are with a model.
+        Requests that are with a model, or being decided.
     pressure
         Of the event loop; runs beside it.
     """
@@ -224,8 +224,8 @@ class App:
         """Be one of the requests under way, and ended without an error where the client leaves."""
         if self._room() <= 0:
             raise RefusalError(503, "too many requests at once", code="overloaded", headers=_LATER)
-        self.in_flight += 1
         watch = Watch(scope[CONNECTION])
+        self.in_flight += 1
         try:
             yield watch
         except asyncio.CancelledError:

@@ -166,8 +166,6 @@ def _listener(host: str, port: int) -> socket.socket:
 def _tune_interpreter() -> None:
     """Set what a process that only serves can set: how often threads and the garbage collector get their turn."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.collect()
-    gc.freeze()  # modules and routers stay; each collection would go through them
     gc.set_threshold(*_COLLECTED_AFTER)
 
 
