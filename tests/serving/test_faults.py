@@ -197,11 +197,16 @@ def test_a_client_with_a_large_body_leaves(served: Served, upstream: ScriptedUps
         assert upstream.received[0].gone.wait(2)
 
 
-def test_a_client_with_requests_in_line_leaves(start: Start, upstream: ScriptedUpstream) -> None:
+@pytest.mark.parametrize("later", [0, 2])
+def test_a_client_with_requests_in_line_leaves(start: Start, upstream: ScriptedUpstream, later: int) -> None:
     served = start()
     upstream.script["small"] = "hang"
-    with sent_by(served, 3 * posted(b'{"model": "small", "messages": [{"role": "user", "content": "x"}]}')) as client:
+    request = posted(b'{"model": "small", "messages": [{"role": "user", "content": "x"}]}')
+    with sent_by(served, (3 - later) * request) as client:
         received(upstream)
+        for _ in range(later):
+            client.sendall(request)
+            time.sleep(0.1)
         client.close()
         assert upstream.received[0].gone.wait(2)
         assert served.chat("small-not").status == 404  # a later line would be in the log by now

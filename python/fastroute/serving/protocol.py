@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["bounded_protocol"]
 
 _LINES: Final = {400: b"400 Bad Request", 408: b"408 Request Timeout", 431: b"431 Request Header Fields Too Large"}
+_IN_LINE: Final = 4  # requests behind the one that is answered, beyond which a connection is not read
 _OVERLOADED: Final = RefusalError(503, "too many requests at once", code="overloaded").body()
 _REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
@@ -116,6 +117,7 @@ def bounded_protocol(
             super().on_headers_complete()
             if not answered:
                 self._earlier = [*(cycle for cycle in self._earlier if not cycle.response_complete), before]
+                self._read_on()
             if self.parser.should_upgrade():
                 self.cycle.keep_alive = False  # to nothing; what follows is not read as HTTP
 
@@ -130,8 +132,7 @@ def bounded_protocol(
                 self._refuse()
             else:
                 super().on_message_complete()
-                if not self.pipeline:
-                    self.flow.resume_reading()  # paused by a large body; else nobody sees that the client leaves
+                self._read_on()
 
         def data_received(self, data: bytes) -> None:
             # A header, a trailer or a chunk's size that never ends is none yet: what the parser gathers is bounded too.
@@ -208,6 +209,11 @@ def bounded_protocol(
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+
+        def _read_on(self) -> None:
+            """Read what uvicorn leaves unread for now; else nobody sees that the client leaves."""
+            if len(self.pipeline) <= _IN_LINE:
+                self.flow.resume_reading()
 
         def _see_taken(self) -> None:
             """End the connection where nothing of what waits for the client is taken for too long."""
