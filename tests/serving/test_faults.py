@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -162,6 +163,110 @@ def test_a_client_that_reads_nothing_is_taken_for_gone(start: Start, upstream: S
             time.sleep(0.01)
         assert upstream.received[0].gone.wait(10), "the model goes on for nobody"
         assert served.counted("fastroute_in_flight") == 0
+
+
+def sent_by(served: Served, *parts: bytes) -> socket.socket:
+    """A connection over which something was sent, with pauses between."""
+    client = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+    for index, part in enumerate(parts):
+        if index:
+            time.sleep(0.2)
+        client.sendall(part)
+    return client
+
+
+def posted(body: bytes) -> bytes:
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def received(upstream: ScriptedUpstream, count: int = 1) -> None:
+    deadline = time.monotonic() + 10
+    while len(upstream.received) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_client_with_a_large_body_leaves(served: Served, upstream: ScriptedUpstream) -> None:
+    upstream.script["small"] = "hang"
+    request = posted(json.dumps({"model": "small", "messages": [{"role": "user", "content": "x" * 100_000}]}).encode())
+    with sent_by(served, request[:100], request[100:]) as client:
+        received(upstream)
+        time.sleep(0.1)
+        client.close()
+        assert upstream.received[0].gone.wait(2)
+
+
+@pytest.mark.parametrize("later", [0, 2])
+def test_a_client_with_requests_in_line_leaves(start: Start, upstream: ScriptedUpstream, later: int) -> None:
+    served = start()
+    upstream.script["small"] = "hang"
+    request = posted(b'{"model": "small", "messages": [{"role": "user", "content": "x"}]}')
+    with sent_by(served, (3 - later) * request) as client:
+        received(upstream)
+        for _ in range(later):
+            client.sendall(request)
+            time.sleep(0.1)
+        client.close()
+        assert upstream.received[0].gone.wait(2)
+        assert served.chat("small-not").status == 404  # a later line would be in the log by now
+        assert len(upstream.received) == 1
+        assert not [line for line in served.log if "ERROR" in line or "exception" in line]
+
+
+@pytest.mark.parametrize(
+    ("script", "body"),
+    [
+        ("flood", b'{"model": "small", "stream": true, "messages": [{"role": "user", "content": "x"}]}'),
+        ("huge:12000000", b'{"model": "small", "messages": [{"role": "user", "content": "x"}]}'),
+    ],
+)
+def test_the_connection_of_a_client_that_reads_nothing_is_ended(
+    start: Start, upstream: ScriptedUpstream, script: str, body: bytes
+) -> None:
+    served = start(limits={"write_seconds": 0.5})
+    upstream.script["small"] = script
+    with sent_by(served, 2 * posted(body)) as client:
+        received(upstream)
+        deadline = time.monotonic() + 6
+        while served.counted("fastroute_in_flight"):  # the second answer waits behind the first
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)
+        with contextlib.suppress(ConnectionResetError):
+            size = 0
+            while part := client.recv(1 << 20):
+                size += len(part)
+        assert size < 12_000_000
+        assert not [line for line in served.log if "ERROR" in line]
+
+
+def test_a_slow_reader_gets_all_of_a_large_answer(start: Start, upstream: ScriptedUpstream) -> None:
+    served = start(limits={"write_seconds": 0.5})
+    upstream.script["small"] = "huge:12000000"
+    with sent_by(served, posted(b'{"model": "small", "messages": [{"role": "user", "content": "x"}]}')) as client:
+        client.settimeout(5)
+        size = 0
+        while size < 12_000_000:
+            time.sleep(0.03)
+            part = client.recv(100_000)
+            assert part
+            size += len(part)
+
+
+@pytest.mark.parametrize(
+    ("request_", "more"),
+    [
+        (b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", b"\r\n"),
+        (b"POST /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1000\r\n\r\n", b"a"),
+    ],
+    ids=["blank lines", "a body too late"],
+)
+def test_an_idle_connection_is_not_kept_by_what_begins_nothing(served: Served, request_: bytes, more: bytes) -> None:
+    with sent_by(served, request_, more) as client:
+        client.settimeout(9)
+        while client.recv(1 << 16):
+            pass
 
 
 def test_too_many_at_once_are_told_so_at_once(hasty: Served, upstream: ScriptedUpstream) -> None:

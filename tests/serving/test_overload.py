@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -150,6 +151,49 @@ def test_two_requests_in_one_packet(one_at_once: Served, upstream: ScriptedUpstr
         # The second one waits for the first, and is not taken for one too many.
         connection.send(request() + request())
         assert [connection.answer()[0] for _ in range(2)] == [200, 200]
+
+
+def test_refusals_that_nobody_takes_are_not_piled_up(one_at_once: Served, upstream: ScriptedUpstream) -> None:
+    with full(one_at_once, upstream), Connection(one_at_once) as connection:
+        before, sent = one_at_once.memory(), 0
+        with contextlib.suppress(OSError):  # the connection is ended, or nothing of it is read for ten seconds
+            while sent < 20_000_000:
+                connection.send(b"POST / HTTP/1.1\r\n\r\n" * 5000)
+                sent += 5000 * 19
+        assert sent < 20_000_000
+        assert one_at_once.memory() - before < 50_000_000
+
+
+@pytest.mark.parametrize("tail", [b"0\r\nx: ", b"1;x="])
+@pytest.mark.parametrize("busy", [True, False])
+def test_what_follows_a_body_is_bounded(
+    one_at_once: Served, upstream: ScriptedUpstream, tail: bytes, *, busy: bool
+) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n"
+    with full(one_at_once, upstream) if busy else contextlib.nullcontext(), Connection(one_at_once) as connection:
+        connection.send(head + tail)
+        for _ in range(8):
+            with contextlib.suppress(ConnectionError):
+                connection.send(b"a" * 900)
+            time.sleep(0.05)
+        assert connection.answer()[0] == 431
+
+
+def test_an_idle_server_does_not_count_its_free_places() -> None:
+    counted = 0
+
+    async def run() -> None:
+        nonlocal counted
+        watching = asyncio.create_task(Pressure(lambda: 1_000_000_000).run())
+        for _ in range(5):
+            await asyncio.sleep(0.02)
+            counted += 1
+        watching.cancel()
+
+    start = time.process_time()
+    asyncio.run(run())
+    assert counted == 5
+    assert time.process_time() - start < 2
 
 
 def test_refused_connections_wait_only_while_the_loop_is_behind() -> None:

@@ -236,7 +236,7 @@ def test_limits_hold(start: Start) -> None:
 
 
 FAILING = """
-import time
+import sys, time
 from fastroute.errors import InvalidArgumentError
 
 class Failing:
@@ -259,13 +259,21 @@ class Failing:
     def explain(self, prompt):
         if self.how == "muses":
             time.sleep(1.5)
+        if self.how == "numbers":
+            from fastroute.routers import NeighbourExplanation
+            members = dict.fromkeys(NeighbourExplanation.__dataclass_fields__, {1, 2})
+            return NeighbourExplanation(**members | {"nearest": ()})
+        if self.how == "exits":
+            sys.exit(3)
+        if self.how == "ends":
+            next(iter(()))
         raise RuntimeError("secret /etc/path")
 
 from fastroute import loading
 _load = loading.load
-loading.load = lambda name, **kw: Failing(name) if name in ("says", "raises", "sleeps", "muses") else _load(name, **kw)
+HOW = ("says", "raises", "sleeps", "muses", "numbers", "exits", "ends")
+loading.load = lambda name, **kw: Failing(name) if name in HOW else _load(name, **kw)
 from fastroute.cli import main
-import sys
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -274,7 +282,9 @@ sys.exit(main(sys.argv[1:]))
 def failing(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Served:
     script = tmp_path_factory.mktemp("failing") / "serve.py"
     script.write_text(FAILING)
-    routers = [{"label": label, **PAIR} for label in ("mf", "says", "raises", "sleeps", "muses")]
+    routers = [
+        {"label": label, **PAIR} for label in ("mf", "says", "raises", "sleeps", "muses", "numbers", "exits", "ends")
+    ]
     limits = {"routing_seconds": 0.4, "concurrency": 2}
     return start(program=[sys.executable, str(script)], playground=True, routers=routers, limits=limits)
 
@@ -293,7 +303,13 @@ def test_an_explanation_that_fails_leaves_the_score(failing: Served) -> None:
     for _ in range(2):  # the explanation that takes long is not in the way of others
         scores(failing, "well")
     said = scores(failing, "well")
-    for label, reason in (("raises", "RuntimeError"), ("muses", "took longer than routing_seconds, 0.4 s")):
+    for label, reason in (
+        ("raises", "RuntimeError"),
+        ("muses", "took longer than routing_seconds, 0.4 s"),
+        ("numbers", "TypeError"),
+        ("exits", "RuntimeError"),
+        ("ends", "RuntimeError"),
+    ):
         assert said[label]["score"] == 0.9
         assert said[label]["explanation"] == {"kind": "text", "text": f"No explanation: {reason}"}
     assert "secret" not in json.dumps(said)

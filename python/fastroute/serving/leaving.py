@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["CONNECTION", "Connection", "Patience", "Watch"]
 
@@ -12,11 +15,18 @@ CONNECTION: Final = "fastroute.connection"
 
 
 class Connection:
-    """A client's connection, as the requests over it see it; for use within one event loop."""
+    """A client's connection, as the requests over it see it; for use within one event loop.
 
-    __slots__ = ("_lost", "_watches")
+    Parameters
+    ----------
+    abort
+        Ends it at once; `lose` follows.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_lost", "_watches", "abort")
+
+    def __init__(self, abort: Callable[[], None]) -> None:
+        self.abort = abort
         self._lost = False
         self._watches: set[Watch] = set()
 
@@ -60,13 +70,18 @@ class Watch:
         if self._owner is not None:
             self._owner.cancel()
 
+    def end(self) -> None:
+        """Take the client for one that has gone, and end its connection."""
+        self.leave()
+        self._connection.abort()
+
     def stop(self) -> None:
         """Watch no longer."""
         self._connection.discard(self)
 
 
 class Patience:
-    """Takes a client that takes nothing for so long for one that has gone, but for its connection.
+    """Ends the connection of a client that takes nothing of an answer for so long.
 
     One timer for all parts of an answer: one for each would cost as much as sending it.
 
@@ -102,6 +117,6 @@ class Patience:
         now = self._loop.time()
         left = self._seconds if self._since is None else self._since + self._seconds - now
         if left <= 0:
-            self._watch.leave()
+            self._watch.end()
         else:
             self._timer = self._loop.call_later(left, self._look)

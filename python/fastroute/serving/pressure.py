@@ -47,7 +47,7 @@ class Pressure:
             await asyncio.sleep(_TICK_SECONDS)
             now = clock()
             self.seconds = max(now - due, self.seconds * _FADES)
-            for _ in range(self._room()):
+            for _ in range(min(self._room(), len(self._waiting))):
                 self.release()
             while self._waiting and self._waiting[0][0] < now:
                 self.release()

@@ -133,26 +133,27 @@ class Relay:
         patience = Patience(call.watch, call.gateway.config.limits.write_seconds)
         counts = plan.router is not None and settings.price is not None
         try:
-            while chunk:
-                if counts:
-                    tail = (tail + chunk)[-_TAIL:]
-                whole, rest = _whole_events(rest + chunk)
-                if whole:
-                    patience.begin()
-                    await send({"type": "http.response.body", "body": whole, "more_body": True})
-                    patience.end()
-                chunk = await self._upstreams.more(settings, answer)
-        except UpstreamFailureError as failure:
-            # An event that clients raise as an error, in place of the one that is not whole; what ends a whole
-            # answer, [DONE], is never made up.
-            rest = b"data: " + failure.body + b"\n\n"
-            self._metrics.of(self._metrics.failures, name).inc()
+            try:
+                while chunk:
+                    if counts:
+                        tail = (tail + chunk)[-_TAIL:]
+                    whole, rest = _whole_events(rest + chunk)
+                    if whole:
+                        patience.begin()
+                        await send({"type": "http.response.body", "body": whole, "more_body": True})
+                        patience.end()
+                    chunk = await self._upstreams.more(settings, answer)
+            except UpstreamFailureError as failure:
+                # An event that clients raise as an error, in place of the one that is not whole; what ends a whole
+                # answer, [DONE], is never made up.
+                rest = b"data: " + failure.body + b"\n\n"
+                self._metrics.of(self._metrics.failures, name).inc()
+            if counts:
+                self._count_saved(call, name, tail)
+            patience.begin()
+            await send({"type": "http.response.body", "body": rest})
         finally:
             patience.stop()
-        call.watch.stop()
-        if counts:
-            self._count_saved(call, name, tail)
-        await send({"type": "http.response.body", "body": rest})
 
     def _count_saved(self, call: Call, name: str, answer: bytes) -> None:
         plan, config = call.plan, call.gateway.config

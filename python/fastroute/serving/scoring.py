@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+from fastroute.errors import InvalidArgumentError
 from fastroute.policies import Decision
 
 if TYPE_CHECKING:
@@ -40,6 +42,11 @@ class Scorer:
     router
         Loaded; scored once here, to see that it works and how long it takes.
 
+    Raises
+    ------
+    Exception
+        Whatever the router raises; InvalidArgumentError where its threshold is none.
+
     Attributes
     ----------
     in_place
@@ -50,6 +57,8 @@ class Scorer:
         self.settings = settings
         self.router = router
         self.threshold = router.threshold if settings.threshold is None else settings.threshold
+        if not 0.0 <= self.threshold <= 1.0:  # of a third party
+            raise InvalidArgumentError(f"threshold: found {self.threshold!r}, allowed: from 0 to 1")
         self.in_place = _is_native(router) and _seconds(router) < _IN_PLACE_SECONDS
         self._waiting: deque[tuple[str, asyncio.Future[float]]] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -77,6 +86,8 @@ class Scorer:
     def _score_beside(self, prompt: str) -> asyncio.Future[float]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[float] = loop.create_future()
+        while self._waiting and self._waiting[0][1].done():  # given up, while the thread is with others for too long
+            self._waiting.popleft()
         self._waiting.append((prompt, future))
         if self._worker is None:
             self._worker = loop.create_task(self._work())
@@ -106,16 +117,24 @@ class Scorer:
         if not prompts:
             return []
         try:
-            return [float(score) for score in self.router.score(prompts)]
-        except Exception as error:  # noqa: BLE001 - a router may raise anything
+            scores = [float(score) for score in self.router.score(prompts)]
+            if len(scores) != len(prompts):
+                raise ValueError("found another number of scores than of prompts")  # noqa: TRY301 - as if it raised
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a router may raise anything
             if len(prompts) == 1:
-                return [error]
+                # A future can't hold the one, and the other would end the server.
+                is_one = isinstance(error, (StopIteration, SystemExit))
+                return [RuntimeError(type(error).__name__) if is_one else error]  # type: ignore[list-item]
+        else:
+            return scores  # type: ignore[return-value]
         return [self._scores([prompt])[0] for prompt in prompts]
 
 
 def _step_back() -> None:
     """Let the event loop go first where both want the same core, or the interpreter."""
-    with contextlib.suppress(AttributeError, OSError):  # a thread has a niceness of its own on Linux alone
+    if sys.platform != "linux":
+        return  # elsewhere a thread has no niceness of its own, and its number may be that of another process
+    with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 

@@ -139,12 +139,16 @@ class Playground:
             said["explanation"] = {"kind": "text", "text": f"No explanation: {_words(error, patience)}"}
         return said
 
-    def _explained(self, scorer: Scorer, prompt: str) -> asyncio.Future[dict[str, Any] | None]:
+    async def _explained(self, scorer: Scorer, prompt: str) -> dict[str, Any] | None:
         label = scorer.settings.label
         thread = self._threads.get(label)
         if thread is None:
             thread = self._threads[label] = ThreadPoolExecutor(1, thread_name_prefix="fastroute-explaining")
-        return asyncio.get_running_loop().run_in_executor(thread, _explanation, scorer.router, prompt)
+        held = [prompt]
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, _explanation, scorer.router, held)
+        finally:
+            held.clear()  # what has been given up waits for its turn all the same, but not with its prompt
 
 
 async def _timed(scorer: Scorer, prompt: str, patience: float) -> tuple[Any, float]:
@@ -181,10 +185,17 @@ def _words(error: Exception, patience: float) -> str:
     return type(error).__name__
 
 
-def _explanation(router: Any, prompt: str) -> dict[str, Any] | None:
+def _explanation(router: Any, held: list[str]) -> dict[str, Any] | None:
     """Return why a prompt got its score, for JSON; None where the router can't say. For a thread."""
-    explain = getattr(router, "explain", None)
-    return None if explain is None else _plain(_members_of(explain(prompt)))
+    (prompt,) = held
+    try:
+        explain = getattr(router, "explain", None)
+        found = None if explain is None else _plain(_members_of(explain(prompt)))
+        _json(found)  # what JSON can't have is this router's fault alone
+    except (StopIteration, SystemExit) as error:
+        # A future can't hold the one, and the other would end the server.
+        raise RuntimeError(type(error).__name__) from None
+    return found
 
 
 def _members_of(found: Any) -> dict[str, Any]:
