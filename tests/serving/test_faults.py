@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from tests.serving.conftest import HARD, Served, Start
@@ -316,6 +317,8 @@ class Failing:
                 found.append(float("nan"))
             elif "beyond" in text:
                 found.append(7.0)
+            elif "for good" in text:
+                time.sleep(1000)
             elif "slow" in text:
                 time.sleep(0.4)
                 found.append(0.9)
@@ -340,6 +343,20 @@ def failing(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Served:
     routers = [{"label": "failing", "strong": "big", "weak": "small"}]
     limits = {"routing_seconds": 0.2}
     return start(program=[sys.executable, str(script)], routers=routers, default_model="small", limits=limits)
+
+
+def test_a_router_that_never_returns_does_not_keep_the_server(
+    start: Start, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    script = tmp_path / "serve.py"
+    script.write_text(FAILING)
+    routers = [{"label": "failing", "strong": "big", "weak": "small"}]
+    served = start(program=[sys.executable, str(script)], routers=routers, limits={"routing_seconds": 0.2})
+    assert served.chat("auto", "for good").status == 200
+    begun = time.monotonic()
+    assert served.end() == 0
+    assert time.monotonic() - begun < 8
+    assert any("has not returned" in line for line in served.log)
 
 
 def test_gate_32_twelve_hundred_routing_failures(failing: Served, upstream: ScriptedUpstream) -> None:

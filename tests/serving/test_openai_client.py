@@ -124,9 +124,9 @@ def test_the_client_tries_again(keyed: Served, upstream: ScriptedUpstream) -> No
     assert answer.choices[0].message.content == "Hello."
     assert len(upstream.received) == 3
     upstream.received.clear()
-    with openai.OpenAI(base_url=keyed.url, api_key=CLIENT_KEY, max_retries=1) as hasty:
-        with pytest.raises(openai.RateLimitError, match="busy"):
-            hasty.chat.completions.create(model="small", messages=HELLO)
+    hasty = openai.OpenAI(base_url=keyed.url, api_key=CLIENT_KEY, max_retries=1)
+    with hasty, pytest.raises(openai.RateLimitError, match="busy"):
+        hasty.chat.completions.create(model="small", messages=HELLO)
     assert len(upstream.received) == 2
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from fastroute.cli.exits import DONE
 from fastroute.cli.parsing import add_command, printable
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     from fastroute.cli.parsing import Subparsers
 
+_PATIENCE: Final = 1.0  # seconds for routers to return, once all requests are answered
 _EXAMPLES = """
 fastroute serve --config fastroute.yaml
 fastroute serve --config fastroute.yaml --check
@@ -36,14 +39,18 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve, or only check."""
     from fastroute.serving.lifecycle import check, serve
+    from fastroute.serving.threads import end_threads
 
     if args.check:
         config = check(args.config).config
         models, routers = ", ".join(config.upstreams), ", ".join(config.routers) or "none"
         print(printable(f"{args.config}: ok; models: {models}; routers: {routers}"))
-        return 0
+        return DONE
     serve(args.config, on_start=_say)
-    return 0
+    if not end_threads(_PATIENCE):
+        print("fastroute: a router has not returned; ended all the same", file=sys.stderr, flush=True)
+        os._exit(DONE)  # Python would wait for its thread
+    return DONE
 
 
 def _say(host: str, port: int) -> None:

@@ -8,6 +8,7 @@
     bodies      requests as bytes: what is looked at, and the one value that is replaced
     refusals    errors in OpenAI's form
     naming      what a request's `model` means
+    threads     for routers that take their time
     scoring     scores beside the event loop, in small batches
     sessions    decisions that stick
     gateway     one configuration, loaded: routers, upstreams, keys

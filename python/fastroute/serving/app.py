@@ -196,6 +196,8 @@ class App:
             with self._seat(scope) as watch:
                 key = None if session is None else (client, session)
                 plan = await gateway.plan(target, body, key, self._sessions, self._metrics)
+                if watch.gone:  # in the same moment as the score came, and its cancellation was lost
+                    return 0
                 self._log(gateway, plan, body)
                 if path in _PROXIED:
                     call = Call(gateway, plan, _PROXIED[path], body, headers, send, watch)

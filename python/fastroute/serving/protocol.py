@@ -51,6 +51,7 @@ def bounded_protocol(
         _status = 400
         _timer: asyncio.TimerHandle | None = None
         _refusing = False
+        _passed = 0  # bytes of a refused body
         _idle: asyncio.TimerHandle | None = None  # uvicorn's, which ends a connection over which nothing begins
         _taking: asyncio.TimerHandle | None = None
         _untaken = 0
@@ -109,8 +110,8 @@ def bounded_protocol(
             self._gathered = 0
             answered = self.cycle is None or self.cycle.response_complete
             if answered and self._can_refuse() and turns_away():
-                self._refusing = True
-                self._start_timer()  # for the body, which nobody reads
+                self._refusing, self._passed = True, 0
+                self._refuse()
                 return
             self._unset_keepalive_if_required()  # set by a refusal just before, in the same packet
             before = self.cycle
@@ -125,11 +126,14 @@ def bounded_protocol(
             self._gathered = 0
             if not self._refusing:
                 super().on_body(body)
+                return
+            self._passed += len(body)
+            if self._passed > limits().body_bytes:
+                self.transport.close()
 
         def on_message_complete(self) -> None:
             if self._refusing:
-                self._refusing = False
-                self._refuse()
+                self._refusing = False  # good for another request
             else:
                 super().on_message_complete()
                 self._read_on()
@@ -151,6 +155,9 @@ def bounded_protocol(
             self._stop_timer()
             status, self._status = self._status, 400
             if self.transport.is_closing():
+                return
+            if self._refusing:
+                self.transport.close()  # it has had its answer
                 return
             if self.cycle is not None and not self.cycle.response_complete:
                 if self.cycle.response_started or self.pipeline:
@@ -180,7 +187,7 @@ def bounded_protocol(
             )
 
         def _refuse(self) -> None:
-            self._stop_timer()
+            """Answer at once; a body that is yet to come is passed over, for as long as a connection may be idle."""
             if self.transport.is_closing():
                 return
             self.transport.write(_REFUSAL)

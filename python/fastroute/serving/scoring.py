@@ -6,19 +6,17 @@ A router that answers in microseconds is asked in place. Any other is asked in a
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import sys
-import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from fastroute.errors import InvalidArgumentError
 from fastroute.policies import Decision
+from fastroute.serving.threads import one_thread
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from fastroute.routers import Router
     from fastroute.serving.config import RouterSettings
 
@@ -28,7 +26,6 @@ _IN_PLACE_SECONDS: Final = 1e-3
 _IN_PLACE_CHARACTERS: Final = 16_384
 _NATIVE: Final = ("experts", "knn", "mf", "random", "sw_ranking")
 _MOST_AT_ONCE: Final = 16
-_NICENESS: Final = 5  # more would starve it on a busy machine, and with it the loop, whose lock it may hold
 _SAMPLE: Final = "Prove that the square root of 2 is irrational, and say which step fails for 4. " * 3
 
 
@@ -96,7 +93,7 @@ class Scorer:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="fastroute-scoring", initializer=_step_back)
+            self._thread = one_thread("scoring")
         try:
             while self._waiting:
                 some = [self._waiting.popleft() for _ in range(min(_MOST_AT_ONCE, len(self._waiting)))]
@@ -128,14 +125,6 @@ class Scorer:
         else:
             return scores  # type: ignore[return-value]
         return [self._scores([prompt])[0] for prompt in prompts]
-
-
-def _step_back() -> None:
-    """Let the event loop go first where both want the same core, or the interpreter."""
-    if sys.platform != "linux":
-        return  # elsewhere a thread has no niceness of its own, and its number may be that of another process
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _is_native(router: Router) -> bool:
