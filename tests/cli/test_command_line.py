@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 import fastroute
-from fastroute.cli import COMMANDS, main
+from fastroute.cli import COMMANDS, main, train
+from fastroute.cli.parsing import Parser
 
 PROGRAM = [sys.executable, "-m", "fastroute"]
 ROW = b'{"prompt":"hi"}\n'
@@ -57,6 +58,19 @@ def test_wrong_usage_shows_the_usage_on_stderr(capsys, args):
 def test_arguments_come_from_the_command_line():
     run = subprocess.run([*PROGRAM, "--version"], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, f"fastroute {fastroute.__version__}\n")
+
+
+@pytest.mark.parametrize("shown", ["format_help", "format_usage"])
+def test_a_command_that_is_filled_when_used_is_shown_whole(shown):
+    commands = Parser(prog="fastroute").add_subparsers(dest="command")
+    train.add_parser(commands)
+    parser = commands.choices["train"]
+    text = getattr(parser, shown)()
+    assert "ROUTER" in text
+    assert getattr(parser, shown)() == text
+    if shown == "format_help":
+        assert all(re.search(rf"\n    {kind}\s", text) for kind in train.KINDS)
+    assert parser.parse_args(["mf", "--preferences", "p", "--outcomes", "o", "-o", "x"]).kind == "mf"
 
 
 def test_help_imports_nothing_heavy():

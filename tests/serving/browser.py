@@ -13,8 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
@@ -104,6 +106,34 @@ class Page:
         while self._next(deadline) is not None:
             pass
 
+    @contextlib.contextmanager
+    def prepared(self, script: str) -> Iterator[None]:
+        """Run a script in each new document before what is in it."""
+        added = self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+        try:
+            yield
+        finally:
+            self.call("Page.removeScriptToEvaluateOnNewDocument", **added)
+
+    def renew(self) -> None:
+        """Be a page without a past."""
+        self.open("about:blank")
+        self.listen(0.1)
+        self.scheme("light")
+        self.size(1280, 1000)
+        self.events.clear()
+
+    def requests(self, path: str) -> list[dict[str, Any]]:
+        """The requests of a path that were sent."""
+        sent = [parameters["request"] for method, parameters in self.events if method == "Network.requestWillBeSent"]
+        return [request for request in sent if urlsplit(request["url"]).path == path]
+
+    def wait_for_requests(self, path: str, count: int, seconds: float = 20) -> None:
+        """Take events until so many requests of a path were sent, those before among them."""
+        deadline = time.monotonic() + seconds
+        while len(self.requests(path)) < count:
+            assert self._next(deadline) is not None, f"never: {count} requests of {path}"
+
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
 
@@ -129,9 +159,11 @@ class Page:
         self.run(f"(e => {{ e.focus(); e.select(); }})(document.querySelector({json.dumps(selector)}))")
         self.call("Input.insertText", text=text)
 
-    def press(self, key: str, code: int) -> None:
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+    def press(self, key: str, code: int, text: str = "") -> None:
+        """Press a key and let it go; `text` is what it types, a return for Enter."""
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
+            typed = {"text": text} if text and kind == "keyDown" else {}
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **typed)
 
     def picture(self, path: Path, *, whole: bool = False) -> None:
         """Save a PNG, of the whole page or of what is seen."""

@@ -32,15 +32,28 @@ class Parser(argparse.ArgumentParser):
         self._fill: Callable[[], None] | None = None
 
     def fill_when_used(self, fill: Callable[[], None]) -> None:
-        """Have arguments added by `fill` once there is something to parse: what it imports is loaded no sooner."""
+        """Have arguments added by `fill` once they are parsed or shown: what it imports is loaded no sooner."""
         self._fill = fill
 
     def parse_known_args(self, *args: Any, **settings: Any) -> Any:
         """Parse, with all arguments added."""
+        self._complete()
+        return super().parse_known_args(*args, **settings)
+
+    def format_usage(self) -> str:
+        """Return the usage, with all arguments added."""
+        self._complete()
+        return super().format_usage()
+
+    def format_help(self) -> str:
+        """Return the help, with all arguments added."""
+        self._complete()
+        return super().format_help()
+
+    def _complete(self) -> None:
         fill, self._fill = self._fill, None
         if fill is not None:
             fill()
-        return super().parse_known_args(*args, **settings)
 
 
 class ShowVersion(argparse.Action):

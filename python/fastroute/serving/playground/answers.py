@@ -9,16 +9,17 @@ import logging
 import math
 import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastroute.errors import FastrouteError
 from fastroute.serving.playground.hour import BINS, Hour
 from fastroute.serving.refusals import RefusalError
+from fastroute.serving.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import ThreadPoolExecutor
 
     from fastroute.serving.gateway import Gateway
     from fastroute.serving.scoring import Scorer
@@ -43,7 +44,7 @@ _FILES: Final = {
     "/playground/dom.js": ("dom.js", _SCRIPT),
 }
 _POLICY: Final = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
@@ -51,6 +52,7 @@ _NEAREST: Final = 5
 _LEAST_TIMED: Final = 3  # the first one after others finds cold caches
 _MOST_TIMED: Final = 25
 _TIMED_SECONDS: Final = 3e-4
+_SLOW_SECONDS: Final = 5e-3  # of a first decision, with caches cold or not; then it is the only one
 _LEAST_WEIGHT: Final = 0.005  # of a domain that is shown
 _FEATURES_SHOWN: Final = 6
 _LONGEST_TEXT: Final = 400  # characters of a prompt or message that is shown
@@ -109,7 +111,7 @@ class Playground:
         )
 
     async def scores(self, gateway: Gateway, members: Mapping[str, Any]) -> bytes:
-        """Return what each router says of a prompt, as JSON; counted nowhere.
+        """Return what each router says of a prompt, as JSON; in no figure of what was routed.
 
         Raises
         ------
@@ -143,7 +145,7 @@ class Playground:
         label = scorer.settings.label
         thread = self._threads.get(label)
         if thread is None:
-            thread = self._threads[label] = ThreadPoolExecutor(1, thread_name_prefix="fastroute-explaining")
+            thread = self._threads[label] = one_thread("explaining")
         held = [prompt]
         try:
             return await asyncio.get_running_loop().run_in_executor(thread, _explanation, scorer.router, held)
@@ -152,13 +154,16 @@ class Playground:
 
 
 async def _timed(scorer: Scorer, prompt: str, patience: float) -> tuple[Any, float]:
-    """Return a decision and the median time of some, in microseconds; of one where it takes long."""
+    """Return a decision and the median time of some, in microseconds; of one where that takes long.
+
+    All of them have `patience` together.
+    """
     times: list[float] = []
     while True:
         start = time.perf_counter()
-        decision = await scorer.decide(prompt, None, patience)
+        decision = await scorer.decide(prompt, None, patience - sum(times))
         times.append(time.perf_counter() - start)
-        least = _LEAST_TIMED if scorer.in_place else 1
+        least = _LEAST_TIMED if scorer.in_place and times[0] <= _SLOW_SECONDS else 1
         if len(times) >= least and (len(times) == _MOST_TIMED or sum(times) > _TIMED_SECONDS):
             return decision, statistics.median(times) * 1e6
         await asyncio.sleep(0)  # one decision at a time: the event loop is others' too

@@ -1,9 +1,15 @@
-// Charts as inline SVG, drawn at the width that there is, so that their text keeps its size on a phone.
+// Charts as inline SVG, drawn at the width that there is, so that their text keeps its size on a phone; and again only
+// where what they show or their width is another.
 
-import { element, svg } from "./dom.js";
+import { element, redraw, svg } from "./dom.js";
 
 const MARGIN = { top: 8, right: 14, bottom: 34, left: 44 };
-let drawn = 0; // so that each chart's title has an id of its own
+let made = 0; // so that each chart's title has an id of its own
+
+/** A chart that is drawn where its options are new, or the width that it has. */
+function onChange(draw) {
+  return (target, options) => redraw(target, [target.clientWidth, options], () => draw(target, options));
+}
 
 /** The names of lines or stacks, each with its colour; a dash where the line has one. */
 export function legend(series) {
@@ -32,7 +38,7 @@ function roundBetween(low, high, count) {
 /** An empty chart: `chart.x(value)` and `chart.y(value)` give places in it. */
 function frame(target, { title, description, height, xs, ys, log = false, margin = MARGIN }) {
   const width = Math.max(220, target.clientWidth);
-  const id = `chart-${(drawn += 1)}`;
+  const id = `chart-${(made += 1)}`;
   const root = svg("svg", {
     width,
     height,
@@ -77,7 +83,7 @@ function minutesX(chart, minutes) {
 }
 
 /** Counts a minute, one series upon the other: [{name, style, values}]. */
-export function stackedMinutes(target, { title, description, series, height = 150 }) {
+export const stackedMinutes = onChange((target, { title, description, series, height = 150 }) => {
   const minutes = series[0].values.length;
   const totals = series[0].values.map((_, minute) => series.reduce((total, each) => total + each.values[minute], 0));
   const ticks = roundValues(Math.max(4, ...totals), 4).filter(Number.isInteger);
@@ -92,7 +98,7 @@ export function stackedMinutes(target, { title, description, series, height = 15
   });
   minutesX(chart, minutes);
   target.replaceChildren(chart.root, legend(series));
-}
+});
 
 function stack(chart, series, minute, ago) {
   const group = svg("g", { class: "bar" });
@@ -112,7 +118,7 @@ function stack(chart, series, minute, ago) {
 }
 
 /** Counts by score over `domain`, coloured by the side of the threshold, with its line and the prompt's own mark. */
-export function scoreHistogram(target, { title, description, scores, domain, threshold, own, styles }) {
+export const scoreHistogram = onChange((target, { title, description, scores, domain, threshold, own, styles }) => {
   const bins = scores.length - 1;
   const [low, high] = domain.map((edge) => Math.round(edge * bins));
   const step = Math.max(1, Math.round((high - low) / 200));
@@ -151,7 +157,7 @@ export function scoreHistogram(target, { title, description, scores, domain, thr
     chart.root.append(svg("path", { class: "own", d: shape }, svg("title", {}, `this prompt: ${own.toFixed(4)}`)));
   }
   target.replaceChildren(chart.root);
-}
+});
 
 function bar(chart, first, step, count, style) {
   const left = chart.x(first);
@@ -161,7 +167,7 @@ function bar(chart, first, step, count, style) {
 }
 
 /** Times a minute on a logarithmic axis, in microseconds: [{name, style, values}], null where there is none. */
-export function timeLines(target, { title, description, series, height = 150 }) {
+export const timeLines = onChange((target, { title, description, series, height = 150 }) => {
   const minutes = series[0].values.length;
   const micros = series.flatMap(({ values }) => values.filter((each) => each !== null).map((each) => each * 1e6));
   const low = Math.floor(Math.log10(Math.min(...micros)));
@@ -175,7 +181,7 @@ export function timeLines(target, { title, description, series, height = 150 }) 
   }
   minutesX(chart, minutes);
   target.replaceChildren(chart.root, legend(series));
-}
+});
 
 function micro(value) {
   if (value >= 1e6) return `${value / 1e6} s`;
@@ -195,7 +201,7 @@ function linePath(chart, values) {
 }
 
 /** What adds up over the hour, as an area. */
-export function addedUp(target, { title, description, values, format, height = 150 }) {
+export const addedUp = onChange((target, { title, description, values, format, height = 150 }) => {
   let total = 0;
   const totals = values.map((each) => (total += each));
   const ticks = roundValues(total || 1, 4);
@@ -211,4 +217,4 @@ export function addedUp(target, { title, description, values, format, height = 1
   chart.root.append(svg("path", { class: "line plain", d: `M${inner.left} ${inner.bottom}${line}` }));
   minutesX(chart, values.length);
   target.replaceChildren(chart.root);
-}
+});

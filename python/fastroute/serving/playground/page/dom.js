@@ -22,10 +22,25 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+/** Puts a text where it differs: a live region is then read out for changes alone, and what is selected stays so. */
+export function write(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
 /** Shows a text, or hides the element where there is none. */
 export function say(target, text) {
-  target.textContent = text;
+  write(target, text);
   target.hidden = !text;
+}
+
+const drawn = new WeakMap(); // by element, what it shows
+
+/** Calls `draw` unless `target` shows it already: `shown` is all that the drawing depends on, as values for JSON. */
+export function redraw(target, shown, draw) {
+  const now = JSON.stringify(shown);
+  if (drawn.get(target) === now) return;
+  draw();
+  drawn.set(target, now);
 }
 
 /** A table from texts and elements; `numeric` says which columns align to the right. */

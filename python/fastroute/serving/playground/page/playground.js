@@ -1,6 +1,6 @@
 // The page: what is typed goes to the server a moment later, and the last hour is asked for every few seconds.
 
-import { byId, element, say } from "./dom.js";
+import { byId, element, say, write } from "./dom.js";
 import { showRouters, showWhy } from "./routers.js";
 import { lastHour, scoresOf, useKey } from "./server.js";
 import { showThreshold } from "./threshold.js";
@@ -25,6 +25,7 @@ const state = {
   zoomed: true, // scores are often close together
   asking: null, // the AbortController of the scores that are awaited
   timers: { typing: 0, hour: 0 },
+  owed: false, // whether scores are to be asked for once the server answers again
   locked: false,
 };
 
@@ -48,7 +49,10 @@ function thresholdOf(router) {
 }
 
 function showScores() {
-  const routers = state.hour.routers.map((router) => ({ ...router, ...state.said.get(router.label) }));
+  const routers = state.hour.routers.map(({ label, kind, artifact, strong, weak, threshold }) => ({
+    ...{ label, kind, artifact, strong, weak, threshold },
+    ...state.said.get(label),
+  }));
   showRouters(routers, state.selected, styleOf, select);
   showWhy(routers.find((router) => router.label === state.selected));
 }
@@ -61,9 +65,7 @@ function showDial() {
 }
 
 function showAll() {
-  document.querySelectorAll(".selected").forEach((each) => {
-    each.textContent = state.selected ?? "none";
-  });
+  document.querySelectorAll(".selected").forEach((each) => write(each, state.selected ?? "none"));
   document.body.classList.toggle("no-routers", !state.hour.routers.length);
   showScores();
   showDial();
@@ -78,9 +80,16 @@ function select(label) {
 
 function moveTo(threshold) {
   const router = selectedRouter();
-  if (!router || !(threshold >= 0 && threshold <= 1)) return;
+  if (!router) return;
   state.moved.set(router.label, threshold);
   showDial();
+}
+
+/** Takes a number as it is typed; one that is none, or out of range, is marked, and gone once the field is left. */
+function typeThreshold({ target }) {
+  const valid = target.value !== "" && target.validity.valid;
+  target.setAttribute("aria-invalid", String(!valid));
+  if (valid) moveTo(Number(target.value));
 }
 
 // ---- the last hour
@@ -101,11 +110,11 @@ function take(hour) {
   if (changed) {
     state.said.clear();
     state.moved.clear();
-    askScores();
   }
   // Shown before anything is drawn: a chart is as wide as the room that it has.
   byId("main").hidden = false;
   showAll();
+  if (changed || state.owed) askScores();
 }
 
 async function refresh() {
@@ -113,30 +122,38 @@ async function refresh() {
   if (document.hidden || state.locked) return;
   let wait = REFRESH;
   try {
-    take(await lastHour());
+    const hour = await lastHour();
+    if (state.locked) return; // meanwhile, by another answer
+    take(hour);
     say(byId("trouble"), "");
-    byId("status").textContent = "live";
-    document.body.classList.add("live");
+    stand("live");
   } catch (error) {
     wait = RETRY;
+    if (error.kind === undefined) stand("failed");
+    else if (error.kind !== "key" && error.kind !== "old key") stand("not connected");
     fail(error, byId("trouble"), " Trying again.");
+  } finally {
+    if (!state.locked) {
+      clearTimeout(state.timers.hour);
+      state.timers.hour = setTimeout(refresh, wait);
+    }
   }
-  if (!state.locked) {
-    clearTimeout(state.timers.hour);
-    state.timers.hour = setTimeout(refresh, wait);
-  }
+}
+
+/** Says how it stands with the server. */
+function stand(text) {
+  write(byId("status"), text);
+  document.body.classList.toggle("live", text === "live");
 }
 
 /** Says what went wrong; where a key is needed, asks for it. */
 function fail(error, target, more) {
-  if (error.kind === undefined) throw error; // a fault of the page itself, for the console
-  if (error.kind === "key") {
-    lock(error.message);
-    return;
+  if (error.kind === undefined) {
+    say(target, "This page has failed; the browser's console says how.");
+    throw error;
   }
-  document.body.classList.remove("live");
-  byId("status").textContent = "not connected";
-  say(target, error.message + more);
+  if (error.kind === "key") lock(error.message);
+  else if (error.kind !== "old key") say(target, error.message + more);
 }
 
 // ---- the prompt
@@ -149,11 +166,14 @@ function typed() {
 async function askScores() {
   clearTimeout(state.timers.typing);
   state.asking?.abort(); // an answer to what is no longer there is of no use
+  state.asking = null;
+  state.owed = false;
+  if (state.hour === null || state.locked) return; // asked for once it is known which routers there are
   const prompt = byId("prompt").value;
   if (!prompt.trim()) {
     state.said.clear();
     say(byId("prompt-trouble"), "");
-    if (state.hour) showAll();
+    showSaid();
     return;
   }
   const asking = (state.asking = new AbortController());
@@ -162,25 +182,34 @@ async function askScores() {
     if (asking !== state.asking) return;
     state.said = new Map(routers.map((router) => [router.label, router]));
     say(byId("prompt-trouble"), "");
-    showScores();
-    showDial();
+    showSaid();
   } catch (error) {
     if (error.name === "AbortError" || asking !== state.asking) return;
-    const again = error.kind === "gone" || error.kind === "busy";
-    if (again) state.timers.typing = setTimeout(askScores, RETRY);
-    fail(error, byId("prompt-trouble"), again ? " Trying again." : "");
+    state.owed = error.kind === "gone" || error.kind === "busy";
+    const more = state.owed ? " Trying again." : "";
+    if (error.kind !== undefined) {
+      state.said.clear(); // they are of another prompt
+      showSaid();
+    }
+    fail(error, byId("prompt-trouble"), more);
   }
+}
+
+function showSaid() {
+  showScores();
+  showDial();
 }
 
 // ---- the key
 
 function lock(message) {
   state.locked = true;
+  clearTimeout(state.timers.typing);
+  state.asking?.abort();
   byId("main").hidden = true;
   say(byId("trouble"), "");
-  say(byId("key-trouble"), message);
-  byId("status").textContent = "locked";
-  document.body.classList.remove("live");
+  if (message) say(byId("key-trouble"), message);
+  stand("locked");
   byId("key-form").hidden = false;
   byId("key").focus();
 }
@@ -193,6 +222,7 @@ function unlock(event) {
     return;
   }
   byId("key").value = "";
+  say(byId("key-trouble"), "");
   useKey(key);
   state.locked = false;
   byId("key-form").hidden = true;
@@ -230,7 +260,7 @@ function start() {
   byId("examples").append("for example ", ...EXAMPLES.map(example));
   byId("prompt").addEventListener("input", typed);
   byId("slider").addEventListener("input", (event) => moveTo(Number(event.target.value)));
-  byId("number").addEventListener("input", (event) => event.target.value !== "" && moveTo(Number(event.target.value)));
+  byId("number").addEventListener("input", typeThreshold);
   byId("number").addEventListener("blur", showDial);
   byId("zoom").checked = state.zoomed;
   byId("zoom").addEventListener("change", (event) => {

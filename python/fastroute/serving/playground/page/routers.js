@@ -1,6 +1,6 @@
 // What each router says of the prompt, and why.
 
-import { byId, duration, element, percent, signed, svg, table } from "./dom.js";
+import { byId, duration, element, percent, redraw, signed, svg, table } from "./dom.js";
 
 /** Routers, the highest score first; those that failed, or have not been asked, as the configuration has them. */
 function sorted(routers) {
@@ -11,16 +11,19 @@ function sorted(routers) {
 /** The list; `pick` is called with the label that is chosen to be looked at. */
 export function showRouters(routers, selected, styleOf, pick) {
   const list = byId("routers");
-  if (!routers.length) {
-    list.replaceChildren(element("p", "note", "This configuration has no routers: there is nothing to score."));
-    return;
-  }
-  const focused = list.contains(document.activeElement) ? document.activeElement.value : null;
-  list.replaceChildren(...sorted(routers).map((each) => row(each, each.label === selected, styleOf, pick)));
-  if (focused !== null) list.querySelector("input:checked")?.focus();
+  const shown = routers.map((each) => ({ ...each, explanation: undefined, style: each.model && styleOf(each.model) }));
+  redraw(list, [shown, selected], () => {
+    if (!routers.length) {
+      list.replaceChildren(element("p", "note", "This configuration has no routers: there is nothing to score."));
+      return;
+    }
+    const focused = list.contains(document.activeElement);
+    list.replaceChildren(...sorted(shown).map((each) => row(each, each.label === selected, pick)));
+    if (focused) list.querySelector("input:checked")?.focus();
+  });
 }
 
-function row(router, isSelected, styleOf, pick) {
+function row(router, isSelected, pick) {
   const radio = element("input");
   radio.type = "radio";
   radio.name = "router";
@@ -41,8 +44,8 @@ function row(router, isSelected, styleOf, pick) {
     return made;
   }
   made.append(
-    element("span", `model ${styleOf(router.model)}`, router.model),
-    scoreBar(router.score, router.threshold, styleOf(router.model)),
+    element("span", `model ${router.style}`, router.model),
+    scoreBar(router.score, router.threshold, router.style),
     element("span", "score", router.score.toFixed(4)),
     element("span", "time", duration(router.microseconds / 1e6)),
   );
@@ -61,7 +64,9 @@ function scoreBar(score, threshold, style) {
 
 /** Why the selected router gave its score. */
 export function showWhy(router) {
-  byId("explanation").replaceChildren(...why(router));
+  const { kind, score, error, explanation } = router ?? {};
+  const target = byId("explanation");
+  redraw(target, [kind, score, error, explanation], () => target.replaceChildren(...why(router)));
 }
 
 function why(router) {

@@ -2,7 +2,7 @@
 
 const SLOT = "fastroute-client-key";
 
-/** What can go wrong: `kind` is "key", "gone", "busy" or "refused". */
+/** What can go wrong: `kind` is "key", "old key", "gone", "busy" or "refused". */
 export class Trouble extends Error {
   constructor(kind, message) {
     super(message);
@@ -10,16 +10,27 @@ export class Trouble extends Error {
   }
 }
 
-let key = sessionStorage.getItem(SLOT);
+/** What the tab remembers; where the browser lets it remember nothing, a key lasts until the page is left. */
+function remembered(act) {
+  try {
+    return act(sessionStorage);
+  } catch {
+    return null;
+  }
+}
+
+/** A key is an object: one that is entered again is another than the one that was refused. */
+const keyOf = (text) => (text === null ? null : { text });
+let key = keyOf(remembered((storage) => storage.getItem(SLOT)));
 
 export function useKey(text) {
-  key = text;
-  sessionStorage.setItem(SLOT, text);
+  key = keyOf(text);
+  remembered((storage) => storage.setItem(SLOT, text));
 }
 
 function forgetKey() {
   key = null;
-  sessionStorage.removeItem(SLOT);
+  remembered((storage) => storage.removeItem(SLOT));
 }
 
 async function messageOf(response) {
@@ -30,11 +41,11 @@ async function messageOf(response) {
   }
 }
 
-async function troubleOf(response) {
+async function troubleOf(response, sent) {
   if (response.status === 401) {
-    const known = key !== null;
+    if (sent !== key) return new Trouble("old key", "This was asked with another key.");
     forgetKey();
-    return new Trouble("key", known ? "The server does not know this key." : "");
+    return new Trouble("key", sent === null ? "" : "The server does not know this key.");
   }
   if (response.status === 404) return new Trouble("gone", "The playground is switched off on this server.");
   const message = await messageOf(response);
@@ -44,7 +55,8 @@ async function troubleOf(response) {
 
 async function ask(path, options) {
   const headers = { "content-type": "application/json" };
-  if (key !== null) headers.authorization = `Bearer ${key}`;
+  const sent = key; // another may be in use by the time of the answer
+  if (sent !== null) headers.authorization = `Bearer ${sent.text}`;
   let response;
   try {
     response = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
@@ -53,7 +65,7 @@ async function ask(path, options) {
     if (error.name === "AbortError") throw error;
     throw new Trouble("gone", "The server can't be reached.");
   }
-  throw await troubleOf(response);
+  throw await troubleOf(response, sent);
 }
 
 export function lastHour() {

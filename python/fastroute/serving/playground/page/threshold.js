@@ -1,7 +1,7 @@
 // The slider: what another threshold would do to this prompt, and would have done to the last hour.
 
 import { scoreHistogram } from "./charts.js";
-import { byId, element, percent, sum } from "./dom.js";
+import { byId, element, percent, redraw, sum, write } from "./dom.js";
 
 /**
  * How many requests have a score of at least `threshold`: the least and the most. They differ where the threshold is
@@ -14,8 +14,17 @@ function countAbove(scores, threshold) {
 }
 
 /** As few digits as say it: what was set by hand is short, an artifact's own threshold is not. */
-function written(threshold) {
-  return String(Number(threshold.toFixed(6)));
+function written(threshold, digits = 6) {
+  return String(Number(threshold.toFixed(digits)));
+}
+
+/** A score beside a threshold, with as many digits as it takes for the figures to compare as the values do. */
+function compared(score, threshold) {
+  const above = score >= threshold;
+  for (let digits = 4; ; digits += 1) {
+    const sides = [score.toFixed(digits), written(threshold, Math.max(6, digits))];
+    if (digits === 100 || Number(sides[0]) >= Number(sides[1]) === above) return sides.join(above ? " ≥ " : " < ");
+  }
 }
 
 /** The span of all scores and of the threshold in force, with room at its ends; and further, where `others` are. */
@@ -37,14 +46,19 @@ export function showThreshold({ router, said, threshold, zoomed, styleOf }) {
     zoomed && sum(router.scores)
       ? spanOf(router.scores, router.threshold, own === null ? [threshold] : [threshold, own])
       : [0, 1];
-  [slider.min, slider.max] = domain;
-  slider.value = threshold;
-  slider.setAttribute("aria-valuetext", written(threshold));
+  redraw(slider, [domain, threshold], () => {
+    [slider.min, slider.max] = domain;
+    slider.value = threshold;
+    slider.setAttribute("aria-valuetext", written(threshold));
+  });
   const number = byId("number");
-  if (number !== document.activeElement) number.value = written(threshold);
+  if (number !== document.activeElement) {
+    number.value = written(threshold);
+    number.removeAttribute("aria-invalid");
+  }
   byId("reset").disabled = threshold === router.threshold;
-  byId("as-model").textContent = `router-${router.label}-${written(threshold)}`;
-  byId("as-yaml").textContent = `threshold: ${written(threshold)}`;
+  write(byId("as-model"), `router-${router.label}-${written(threshold)}`);
+  write(byId("as-yaml"), `threshold: ${written(threshold)}`);
   showChoice(router, own, threshold, styleOf);
   showShare(router, threshold);
   scoreHistogram(byId("histogram"), {
@@ -61,19 +75,20 @@ export function showThreshold({ router, said, threshold, zoomed, styleOf }) {
 function showChoice(router, own, threshold, styleOf) {
   const output = byId("choice");
   if (own === null) {
-    output.replaceChildren();
+    redraw(output, null, () => output.replaceChildren());
     return;
   }
   const model = own >= threshold ? router.strong : router.weak;
-  output.replaceChildren(`▼ this prompt ${own.toFixed(4)} ${own >= threshold ? "≥" : "<"} ${written(threshold)} → `);
-  output.append(element("span", `model ${styleOf(model)}`, model));
+  const [said, style] = [`▼ this prompt ${compared(own, threshold)} → `, `model ${styleOf(model)}`];
+  redraw(output, [said, style, model], () => output.replaceChildren(said, element("span", style, model)));
 }
 
 function showShare(router, threshold) {
   const scored = sum(router.scores);
   const share = byId("share");
   if (!scored) {
-    share.textContent = `Router ${router.label} has scored no request in the last hour: there is no share to show yet.`;
+    const none = `Router ${router.label} has scored no request in the last hour: there is no share to show yet.`;
+    redraw(share, none, () => share.replaceChildren(none));
     return;
   }
   const [least, most] = countAbove(router.scores, threshold);
@@ -81,9 +96,9 @@ function showShare(router, threshold) {
   const all = sum(Object.values(router.requests).map(sum));
   const strong = sum(router.requests[router.strong] || []);
   const number = (count) => count.toLocaleString("en");
-  share.replaceChildren(
-    element("b", "", `${span((count) => percent(count / scored))} for ${router.strong}`),
+  const lead = `${span((count) => percent(count / scored))} for ${router.strong}`;
+  const more =
     ` at this threshold: ${span(number)} of the ${number(scored)} requests scored in the last hour. ` +
-      `It got ${number(strong)} of ${number(all)}, ${percent(strong / all)}.`,
-  );
+    `It got ${number(strong)} of ${number(all)}, ${percent(strong / all)}.`;
+  redraw(share, [lead, more], () => share.replaceChildren(element("b", "", lead), more));
 }

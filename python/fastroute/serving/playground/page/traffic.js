@@ -1,7 +1,7 @@
 // The last hour as figures and charts.
 
 import { addedUp, stackedMinutes, timeLines } from "./charts.js";
-import { byId, dollars, duration, element, percent, sum, table } from "./dom.js";
+import { byId, dollars, duration, element, percent, redraw, sum, table } from "./dom.js";
 
 const addMinutes = (all) => all.reduce((total, each) => total.map((value, at) => value + each[at]));
 
@@ -40,9 +40,9 @@ function showFigures(hour, total) {
     ["routing failures", over("failures").toLocaleString("en")],
     ["by session", over("sticky").toLocaleString("en")],
   ];
-  byId("figures").replaceChildren(
-    ...figures.map(([name, value]) => element("div", "", element("dt", "", name), element("dd", "", value))),
-  );
+  const target = byId("figures");
+  const shown = ([name, value]) => element("div", "", element("dt", "", name), element("dd", "", value));
+  redraw(target, figures, () => target.replaceChildren(...figures.map(shown)));
 }
 
 function showRequests(requests, total, styleOf) {
@@ -56,11 +56,16 @@ function showRequests(requests, total, styleOf) {
   });
 }
 
+/** What is said in place of a chart. */
+function note(target, text) {
+  redraw(target, text, () => target.replaceChildren(element("p", "note", text)));
+}
+
 function showLatency(router) {
   const { count, p50, p99 } = router.seconds;
   const target = byId("latency");
   if (!count) {
-    target.replaceChildren(element("p", "note", `Router ${router.label} has decided nothing in the last hour.`));
+    note(target, `Router ${router.label} has decided nothing in the last hour.`);
     return;
   }
   timeLines(target, {
@@ -78,8 +83,7 @@ function showDollars(hour) {
   const total = sum(values);
   const target = byId("dollars");
   if (!total) {
-    const text = "None yet: it takes answers of a cheaper model that say their usage, and a price for both models.";
-    target.replaceChildren(element("p", "note", text));
+    note(target, "None yet: it takes answers of a cheaper model that say their usage, and a price for both models.");
     return;
   }
   addedUp(target, {
@@ -91,14 +95,18 @@ function showDollars(hour) {
 }
 
 function showModels(hour, requests, total, styleOf) {
-  const rows = Object.entries(hour.models).map(([name, seconds]) => {
+  const shown = Object.entries(hour.models).map(([name, { p50, p99 }]) => {
     const count = sum(requests.get(name) || []);
-    const named = element("span", "named", element("span", `swatch ${styleOf(name)}`), name);
-    return [named, count.toLocaleString("en"), percent(count / total), duration(seconds.p50), duration(seconds.p99)];
+    return [name, styleOf(name), count.toLocaleString("en"), percent(count / total), duration(p50), duration(p99)];
   });
   const heads = ["model", "requests", "share", "p50", "p99"];
-  byId("models").replaceChildren(
-    table(heads, rows, [false, true, true, true, true]),
-    element("p", "note", "Times are those to the first byte of a stream, or the last of another answer."),
-  );
+  const named = (name, style) => element("span", "named", element("span", `swatch ${style}`), name);
+  const target = byId("models");
+  redraw(target, shown, () => {
+    const rows = shown.map(([name, style, ...figures]) => [named(name, style), ...figures]);
+    target.replaceChildren(
+      table(heads, rows, [false, true, true, true, true]),
+      element("p", "note", "Times are those to the first byte of a stream, or the last of another answer."),
+    );
+  });
 }
