@@ -16,6 +16,7 @@ from benchmarks.serving.traffic import CHUNKS, Load, ScriptedModel, requests_for
 
 CONNECTIONS = (16, 64)
 ROUTED = ("experts", "mf")
+HALF_CORE, HALF_MOST = "half of the core", "half of the most streams"
 LIGHT = 0.4  # of what the slowest server can do
 
 
@@ -47,7 +48,9 @@ async def measure(
     ours = await asyncio.to_thread(servers.fastroute, folder, model, routers=ROUTED)
     with ours:
         added = {f"router-{name}": await _added(ours, f"router-{name}", prompts, seconds) for name in ROUTED}
-        first = await _first_events(ours, model, prompts, seconds, rounds)
+        most = await _most_streams(ours, prompts, seconds)
+        rates = {HALF_CORE: 0.5 / streams[ours.name]["cpu_seconds_per_stream"], HALF_MOST: most / 2}
+        first = await _first_events(ours, model, prompts, rates, seconds, rounds)
     return {
         "versions": versions,
         "start_up": {name: found for name, found in start_up.items() if found is not None},
@@ -160,36 +163,47 @@ async def _streams(begun: Sequence[Server], prompts: Sequence[str], seconds: flo
 
 
 async def _first_events(
-    server: Server, model: ScriptedModel, prompts: Sequence[str], seconds: float, rounds: int
+    server: Server, model: ScriptedModel, prompts: Sequence[str], rates: dict[str, float], seconds: float, rounds: int
 ) -> dict[str, Any]:
-    """First events at half the streams that the server can do, and by turns of the model itself at the same rate."""
-    load = Load(server.port, server.requests(prompts, stream=True))
-    most = (await load.closed(256, seconds, warm_up=seconds / 4)).only_good().rate()
-    load.close()
+    """First events at some rates of streams, by turns with those of the model itself at the same rate."""
     requests = {
         "through fastroute": (server.port, server.requests(prompts, stream=True)),
         "the model itself": (model.port, requests_for(prompts, servers.WEAK, stream=True)),
     }
-    firsts: dict[str, list[float]] = {name: [] for name in requests}
-    late: list[float] = []
-    for _ in range(rounds):
-        for name, (port, bodies) in requests.items():
-            load = Load(port, bodies)
-            with no_collection():
-                await load.open(most / 2, seconds / 4)
-                outcome = (await load.open(most / 2, seconds)).only_good()
-            load.close()
-            firsts[name] += outcome.firsts
-            late += outcome.late
-    found: dict[str, Any] = {
-        "most_streams_per_second": most,
-        "streams_per_second": most / 2,
-        "late_p99_seconds": quantile(late, 0.99),
-    }
-    for name, values in firsts.items():
-        found[name] = {
-            "streams": len(values),
-            "p50_seconds": quantile(values, 0.5),
-            "p99_seconds": quantile(values, 0.99),
+    found: dict[str, Any] = {}
+    for load_name, rate in rates.items():
+        firsts: dict[str, list[float]] = {name: [] for name in requests}
+        late: list[float] = []
+        busy: list[float] = []
+        for _ in range(rounds):
+            for name, (port, bodies) in requests.items():
+                load = Load(port, bodies)
+                with no_collection():
+                    await load.open(rate, seconds / 4)
+                    before = server.cpu_seconds()
+                    outcome = (await load.open(rate, seconds)).only_good()
+                load.close()
+                firsts[name] += outcome.firsts
+                late += outcome.late
+                if port == server.port:
+                    busy.append((server.cpu_seconds() - before) / outcome.seconds)
+        found[load_name] = {
+            "streams_per_second": rate,
+            "core_share": statistics.median(busy),
+            "late_p99_seconds": quantile(late, 0.99),
         }
+        for name, values in firsts.items():
+            found[load_name][name] = {
+                "streams": len(values),
+                "p50_seconds": quantile(values, 0.5),
+                "p99_seconds": quantile(values, 0.99),
+            }
     return found
+
+
+async def _most_streams(server: Server, prompts: Sequence[str], seconds: float) -> float:
+    """Streams per second over 256 connections, each of which asks again at once."""
+    load = Load(server.port, server.requests(prompts, stream=True))
+    outcome = await load.closed(256, seconds, warm_up=seconds / 4)
+    load.close()
+    return outcome.only_good().rate()

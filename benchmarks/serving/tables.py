@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.results import seconds, times
 from benchmarks.serving.soak import RELOADS
+from benchmarks.serving.speed import HALF_CORE, HALF_MOST
 
 OURS = "fastroute"
 NOT_ROUTED = "fastroute, not routed"
@@ -82,12 +83,14 @@ def _rest(speed: dict[str, Any]) -> list[str]:
             f"- `{name}` adds {seconds(found['added_p50_seconds'])} to the median of a request "
             f"({seconds(found['not_routed_p50_seconds'])} without routing, by turns over one connection)."
         )
-    through, direct = first["through fastroute"], first["the model itself"]
-    lines.append(
-        f"- The first event of a stream comes after {seconds(through['p50_seconds'])} (p50) and "
-        f"{seconds(through['p99_seconds'])} (p99) at {first['streams_per_second']:,.0f} streams/s, half of what it can "
-        f"do;\n  from the model itself after {seconds(direct['p50_seconds'])} and {seconds(direct['p99_seconds'])}."
-    )
+    for name in (HALF_CORE, HALF_MOST):
+        found = first[name]
+        through, direct = found["through fastroute"], found["the model itself"]
+        lines.append(
+            f"- At {name} ({found['streams_per_second']:,.0f} streams/s, its core {found['core_share']:.0%} busy), the first "
+            f"event comes after {seconds(through['p50_seconds'])} (p50) and {seconds(through['p99_seconds'])}\n  (p99); "
+            f"from the model itself after {seconds(direct['p50_seconds'])} and {seconds(direct['p99_seconds'])}."
+        )
     rest, busy = speed["pauses"]["at rest"], speed["pauses"]["16 clients wait for bert"]
     lines.append(
         f"- While `bert` scores for 16 clients ({busy['requests_per_second']:.0f} requests/s), `/health` answers in "
