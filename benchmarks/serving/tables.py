@@ -86,9 +86,10 @@ def _rest(speed: dict[str, Any]) -> list[str]:
     for name in (HALF_CORE, HALF_MOST):
         found = first[name]
         through, direct = found["through fastroute"], found["the model itself"]
+        rate, share = found["streams_per_second"], found["core_share"]
         lines.append(
-            f"- At {name} ({found['streams_per_second']:,.0f} streams/s, its core {found['core_share']:.0%} busy), the first "
-            f"event comes after {seconds(through['p50_seconds'])} (p50) and {seconds(through['p99_seconds'])}\n  (p99); "
+            f"- At {name} ({rate:,.0f} streams/s, its core {share:.0%} busy), the first event comes after "
+            f"{seconds(through['p50_seconds'])} (p50) and\n  {seconds(through['p99_seconds'])} (p99); "
             f"from the model itself after {seconds(direct['p50_seconds'])} and {seconds(direct['p99_seconds'])}."
         )
     rest, busy = speed["pauses"]["at rest"], speed["pauses"]["16 clients wait for bert"]

@@ -12,6 +12,7 @@ from fastroute.errors import FastrouteError
 from fastroute.loading import locate
 from fastroute.serving.config import read_config
 from fastroute.serving.gateway import load_gateway
+from fastroute.serving.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +45,8 @@ class Reloader:
         self._metrics = metrics
         self._asked = asyncio.Event()
         self._seen = _states(app.gateway.config)
+        # Always the same one: each thread keeps the memory of what it has loaded for what it loads next.
+        self._thread = one_thread("loading")
 
     def ask(self) -> None:
         """Reload soon, whether anything has changed or not."""
@@ -67,7 +70,7 @@ class Reloader:
         old = self._app.gateway.config
         self._seen = _states(old)
         try:
-            gateway = await asyncio.get_running_loop().run_in_executor(None, _loaded, old.path)
+            gateway = await asyncio.get_running_loop().run_in_executor(self._thread, _loaded, old.path)
         except FastrouteError as error:
             _LOG.error("not reloaded, the old configuration stays: %s", error)
             self._metrics.of(self._metrics.reloads, "failed").inc()
