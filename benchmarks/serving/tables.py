@@ -128,9 +128,10 @@ def _overload(read: dict[str, Any]) -> list[str]:
 def _soak(read: dict[str, Any]) -> str:
     return (
         f"{read['seconds']:,.0f} s, {sum(read['requests'].values()):,} requests ({', '.join(read['requests'])}), "
-        f"clients that hang up, {RELOADS} reloads, an open playground:\nmemory {read['first_mib']:.1f} MiB after the "
-        f"first fifth, {read['last_mib']:.1f} at the end, {read['most_mib']:.1f} at most; a growth of "
-        f"{read['growth_mib_by_slope']:.2f} MiB by the slope; {read['in_flight_at_the_end']:.0f} requests left over."
+        f"clients that hang up, {RELOADS} reloads, an open playground:\nthe least memory of each tenth of the time, in "
+        f"MiB: {', '.join(f'{each:.1f}' for each in read['least_mib'])} ({read['most_mib']:.1f} at most, as a\nreload "
+        f"holds two configurations); after the first fifth it grows by {read['growth_mib_by_slope']:.2f} MiB by the "
+        f"slope. {read['in_flight_at_the_end']:.0f} requests are left over."
     )
 
 
