@@ -26,8 +26,8 @@ def request(body: bytes = BODY, extra: str = "") -> bytes:
 class Connection:
     """One that is kept open, and what comes over it."""
 
-    def __init__(self, served: Served) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+    def __init__(self, served: Served, timeout: float = 10) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", served.port), timeout=timeout)
         self._rest = b""
 
     def send(self, data: bytes) -> None:
@@ -156,9 +156,9 @@ def test_two_requests_in_one_packet(one_at_once: Served, upstream: ScriptedUpstr
 
 
 def test_refusals_that_nobody_takes_are_not_piled_up(one_at_once: Served, upstream: ScriptedUpstream) -> None:
-    with full(one_at_once, upstream), Connection(one_at_once) as connection:
+    with full(one_at_once, upstream), Connection(one_at_once, timeout=2) as connection:
         before, sent = one_at_once.memory(), 0
-        with contextlib.suppress(OSError):  # the connection is ended, or nothing of it is read for ten seconds
+        with contextlib.suppress(OSError):  # the connection is ended, or nothing of it is read for two seconds
             while sent < 20_000_000:
                 connection.send(b"POST / HTTP/1.1\r\n\r\n" * 5000)
                 sent += 5000 * 19

@@ -353,7 +353,7 @@ def test_a_hidden_page_asks_nothing(page: Page, served: Served) -> None:
     # Headless pages are never hidden: this one is told that it is.
     page.run("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
     page.events.clear()
-    page.listen(4)  # the one that is due finds that nobody looks
+    page.listen(1.5)  # the one that is due finds that nobody looks
     assert not [event for event in page.events if event[0] == "Network.requestWillBeSent"]
     page.run("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
     page.wait_for_requests("/playground/hour", 1)

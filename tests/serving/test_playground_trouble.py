@@ -260,7 +260,7 @@ def test_scores_are_tried_again_where_somebody_looks(page: Page, open_one: Serve
     page.wait(f"{text('#prompt-trouble')}.includes('Trying again.')")
     assert page.run(MODELS) == 0
     page.run(f"{HIDE}; finished = 0")
-    page.listen(4)
+    page.listen(1.5)
     assert page.run("finished") <= 1  # a poll may have been under way
     page.run(f"plan = null; {SHOW}")
     page.wait(f"{text('.router[data-label=mf] .score')} === '{fastroute.load('mf').score('hi'):.4f}'")
