@@ -120,20 +120,17 @@ def main() -> int:
         pair = {"strong": "big", "weak": "small"}
         changes: dict[str, Any] = {"playground": True, "routers": [{"label": label, **pair} for label in ROUTERS]}
         served = Served(folder, configuration(upstream, **changes), {}, [sys.executable, str(program)])
-        page = None
         try:
             spread(served, minute, draw, upstream)
-            page = Page()
             url = f"http://127.0.0.1:{served.port}/"
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
-            take(page, url, arguments.output)
-            if arguments.more is not None:
-                arguments.more.mkdir(parents=True, exist_ok=True)
-                take(page, url, arguments.more / "dark.png", scheme="dark", why="sw_ranking")
-                take(page, url, arguments.more / "phone.png", size=(390, 844), why="knn")
+            with Page() as page:
+                take(page, url, arguments.output)
+                if arguments.more is not None:
+                    arguments.more.mkdir(parents=True, exist_ok=True)
+                    take(page, url, arguments.more / "dark.png", scheme="dark", why="sw_ranking")
+                    take(page, url, arguments.more / "phone.png", size=(390, 844), why="knn")
         finally:
-            if page is not None:
-                page.close()
             served.end()
             upstream.close()
     shrink(arguments.output)

@@ -48,6 +48,11 @@ window.setTimeout = (act, delay = 0, ...given) => later(act, delay < 1000 ? dela
 """
 
 
+def text(selector: str) -> str:
+    """An expression for an element's text."""
+    return f"document.querySelector({selector!r}).textContent"
+
+
 class Page:
     """One page.
 
@@ -177,6 +182,17 @@ class Page:
         """Save a PNG, of the whole page or of what is seen."""
         content = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(content))
+
+    def visit(self, port: int) -> None:
+        """Open the playground of a server, and wait until it shows what is."""
+        self.open(f"http://127.0.0.1:{port}/")
+        self.wait("document.body.classList.contains('live')")
+
+    def __enter__(self) -> Page:  # noqa: PYI034 - Self came with Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         with contextlib.suppress(AssertionError, OSError):

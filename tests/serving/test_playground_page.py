@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.serving import browser
-from tests.serving.browser import Page
+from tests.serving.browser import Page, text
 from tests.serving.conftest import CLIENT_KEY, HARD, Served, Start
 from tests.serving.scripted_upstream import ScriptedUpstream
 
@@ -31,17 +31,10 @@ MOVE = """(value => { const slider = document.getElementById('slider'); slider.v
   slider.dispatchEvent(new Event('input', {bubbles: true})); return slider.value; })"""
 
 
-def text(selector: str) -> str:
-    return f"document.querySelector({selector!r}).textContent"
-
-
 @pytest.fixture(scope="module")
 def one_page() -> Iterator[Page]:
-    page = Page()
-    try:
+    with Page() as page:
         yield page
-    finally:
-        page.close()
 
 
 @pytest.fixture
@@ -57,8 +50,7 @@ def served(start: Start) -> Served:
 
 
 def visit(page: Page, served: Served, prompt: str | None = None) -> None:
-    page.open(f"http://127.0.0.1:{served.port}/")
-    page.wait("document.body.classList.contains('live')")
+    page.visit(served.port)
     if prompt is not None:
         page.type("#prompt", prompt)
         page.wait("[...document.querySelectorAll('.router .time')].some(e => e.textContent)")

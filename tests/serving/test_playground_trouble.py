@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.serving import browser
-from tests.serving.browser import Page
+from tests.serving.browser import Page, text
 from tests.serving.conftest import CLIENT_KEY, HARD, Served, Start
 from tests.serving.scripted_upstream import ScriptedUpstream
 
@@ -44,18 +44,10 @@ HIDE = "Object.defineProperty(document, 'hidden', {value: true, configurable: tr
 SHOW = "delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))"
 
 
-def text(selector: str) -> str:
-    return f"document.querySelector({selector!r}).textContent"
-
-
 @pytest.fixture(scope="module")
 def one_page() -> Iterator[Page]:
-    page = Page()
-    try:
-        with page.prepared(PLANNED):
-            yield page
-    finally:
-        page.close()
+    with Page() as page, page.prepared(PLANNED):
+        yield page
 
 
 @pytest.fixture
@@ -75,8 +67,7 @@ def keyed(start: Start) -> Served:
 
 
 def visit(page: Page, served: Served, prompt: str | None = None) -> None:
-    page.open(f"http://127.0.0.1:{served.port}/")
-    page.wait("document.body.classList.contains('live')")
+    page.visit(served.port)
     if prompt is not None:
         page.type("#prompt", prompt)
         page.wait(f"{MODELS} === 2")

@@ -13,7 +13,7 @@ from fastroute.serving.config import is_loopback
 from fastroute.serving.leaving import CONNECTION, Watch
 from fastroute.serving.naming import models_of, target_of
 from fastroute.serving.pressure import Pressure
-from fastroute.serving.refusals import RefusalError, error_body
+from fastroute.serving.refusals import LATER, RefusalError, error_body, too_many
 from fastroute.serving.relaying import Call, Relay, send_answer
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ _GOTTEN: Final = {"/v1/models", "/health", "/ready", "/metrics"}
 _OPEN: Final = {"/health", "/ready"}
 _PLAYGROUND: Final = {"/playground/scores": (b"POST",), "/playground/hour": (b"GET", b"HEAD")}
 _CLOSE: Final = ((b"connection", b"close"),)
-_LATER: Final = ((b"retry-after", b"1"),)
 _MOST_SESSION_BYTES: Final = 256
 
 Headers = dict[bytes, bytes]
@@ -225,7 +224,7 @@ class App:
     def _seat(self, scope: Any) -> Iterator[Watch]:
         """Be one of the requests under way, and ended without an error where the client leaves."""
         if self._room() <= 0:
-            raise RefusalError(503, "too many requests at once", code="overloaded", headers=_LATER)
+            raise too_many()
         watch = Watch(scope[CONNECTION])
         self.in_flight += 1
         try:
@@ -289,7 +288,7 @@ class App:
     def hold(self, count: int, most: int) -> None:
         """Count bytes of bodies that are in memory, over all requests."""
         if self._held_bytes + count > most:
-            raise RefusalError(503, "too many bytes of requests at once", code="overloaded", headers=(*_LATER, *_CLOSE))
+            raise RefusalError(503, "too many bytes of requests at once", code="overloaded", headers=(*LATER, *_CLOSE))
         self._held_bytes += count
 
     def release(self, count: int) -> None:

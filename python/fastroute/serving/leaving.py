@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONNECTION", "Connection", "Patience", "Watch"]
 
-# In ASGI's scope, where `protocol` puts it: a task for each request that waits for a disconnection costs a fifth of it.
+# In ASGI's scope, where `protocol` puts it: a task for each request that waits for a disconnection costs a sixth of it.
 CONNECTION: Final = "fastroute.connection"
 
 

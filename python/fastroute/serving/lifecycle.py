@@ -31,7 +31,7 @@ __all__ = ["check", "serve"]
 
 _LOG: Final = logging.getLogger("fastroute.serving")
 _SWITCH_SECONDS: Final = 5e-4  # after them a scoring thread makes way for the event loop; Python's own are 5 ms
-_COLLECTED_AFTER: Final = (5_000, 20, 100)  # requests make next to no cycles; a collection of this many takes 2 ms
+_COLLECTED_AFTER: Final = (5_000, 20, 100)  # requests make next to no cycles; a collection of 50,000 took 15 to 25 ms
 _NEEDED: Final = ("aiohttp", "httptools", "orjson", "prometheus_client", "uvicorn", "uvloop", "yaml")
 
 

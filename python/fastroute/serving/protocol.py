@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fastroute.serving.leaving import CONNECTION, Connection
-from fastroute.serving.refusals import RefusalError, error_body
+from fastroute.serving.refusals import error_body, too_many
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,10 +18,14 @@ __all__ = ["bounded_protocol"]
 
 _LINES: Final = {400: b"400 Bad Request", 408: b"408 Request Timeout", 431: b"431 Request Header Fields Too Large"}
 _IN_LINE: Final = 4  # requests behind the one that is answered, beyond which a connection is not read
-_OVERLOADED: Final = RefusalError(503, "too many requests at once", code="overloaded").body()
+_OVERLOADED: Final = too_many()
 _REFUSAL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
-    b"content-length: %d\r\n\r\n%b" % (len(_OVERLOADED), _OVERLOADED)
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b"
+    % (
+        b"".join(b"%b: %b\r\n" % header for header in _OVERLOADED.headers),
+        len(_OVERLOADED.body()),
+        _OVERLOADED.body(),
+    )
 )
 
 

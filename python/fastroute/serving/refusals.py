@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RefusalError", "error_body"]
+__all__ = ["LATER", "RefusalError", "error_body", "too_many"]
+
+LATER: Final = ((b"retry-after", b"1"),)
 
 _TYPES: Final[Mapping[int, str]] = {
     401: "authentication_error",
@@ -51,6 +53,11 @@ class RefusalError(Exception):
     def body(self) -> bytes:
         """Return the answer's body."""
         return error_body(self.status, str(self), self.code, self.param)
+
+
+def too_many() -> RefusalError:
+    """Refuse one request more than are let through."""
+    return RefusalError(503, "too many requests at once", code="overloaded", headers=LATER)
 
 
 def error_body(status: int, message: str, code: str, param: str | None = None) -> bytes:
